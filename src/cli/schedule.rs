@@ -1,0 +1,11 @@
+//! `lehr schedule`.
+
+use crate::error::Result;
+
+/// (being built)
+#[derive(clap::Args)]
+pub struct Args {}
+
+pub fn run(_args: Args) -> Result<()> {
+    Ok(())
+}

@@ -1,0 +1,15 @@
+//! Lehr: an LLM pretraining harness that knows the laws its own learning-rate schedule obeys.
+//!
+//! The rooms of the house stand on floors; a room imports only from floors below it.
+//! `ARCHITECTURE.md` draws the map and lists the invariants.
+
+pub mod cli;
+pub mod error;
+pub mod model;
+pub mod ops;
+pub mod optim;
+pub mod schedule;
+pub mod text;
+pub mod train;
+
+pub use error::{Error, Result};

@@ -1,0 +1,1 @@
+//! Differentiable tensor ops; one op, one folder.

@@ -1,0 +1,8 @@
+//! From text to batches: readers, tokenizers, token shards, the loader. No candle here.
+
+pub mod dataset;
+pub mod loader;
+pub mod prepare;
+pub mod readers;
+pub mod shards;
+pub mod tokenizer;
