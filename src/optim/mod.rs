@@ -1,1 +1,7 @@
-//! AdamW and clipping.
+//! The optimiser: AdamW over named parameters, and clipping by the global norm.
+
+pub mod adamw;
+pub mod clip;
+
+pub use adamw::{AdamW, AdamWConfig};
+pub use clip::{clip_coefficient, global_norm};

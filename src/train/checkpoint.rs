@@ -1,0 +1,178 @@
+//! Checkpoints: whole or absent, with everything in them.
+//!
+//! A checkpoint is written into `step-XXXXXXXX.tmp`, every file synced, and then renamed.
+//! `state.json` holds the checksums of the others, the resolved configuration and the fingerprint
+//! of the data; weights and moments are safetensors with Hugging Face's names. Batches, dropout
+//! masks and samples are pure functions of the seed and the step, so the step is all the position
+//! that there is.
+
+use super::config::RunConfig;
+use super::rundir::{remove, saved_steps, step_dir};
+use crate::error::{Error, Result};
+use crate::files;
+use crate::model::hf::{self, CONFIG_FILE, WEIGHTS_FILE};
+use crate::model::{ModelConfig, Params};
+use crate::optim::AdamW;
+use candle_core::{Device, Tensor};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+
+pub const STATE_FILE: &str = "state.json";
+pub const OPTIMIZER_FILE: &str = "optimizer.safetensors";
+const FORMAT: u32 = 1;
+
+/// `state.json`: what a checkpoint holds besides tensors.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct State {
+    pub format: u32,
+    pub lehr_version: String,
+    /// Completed steps.
+    pub step: u64,
+    /// Updates that the optimiser's moments have seen; fewer than `step` if some were skipped.
+    pub updates: u64,
+    pub config: RunConfig,
+    /// Fingerprint of the data set that the steps were drawn from.
+    pub data: String,
+    /// BLAKE3 of each of the checkpoint's other files.
+    pub checksums: BTreeMap<String, String>,
+}
+
+/// What is saved.
+pub struct Contents<'a> {
+    pub step: u64,
+    pub config: &'a RunConfig,
+    pub data: &'a str,
+    pub model: &'a ModelConfig,
+    pub eot: Option<u32>,
+    pub params: &'a Params,
+    pub optimizer: &'a AdamW,
+}
+
+/// Writes the checkpoint of a step; at no moment is there a directory of its name that is not
+/// whole. A checkpoint of the same step that is there already is replaced.
+pub fn save(run: &Path, contents: &Contents) -> Result<PathBuf> {
+    let dir = step_dir(run, contents.step);
+    let aside = files::aside(&dir);
+    if aside.exists() {
+        remove(&aside)?;
+    }
+    let written = write_into(&aside, contents);
+    if let Err(e) = written {
+        let _ = std::fs::remove_dir_all(&aside);
+        return Err(e);
+    }
+    if dir.exists() {
+        remove(&dir)?;
+    }
+    files::rename(&aside, &dir)?;
+    Ok(dir)
+}
+
+fn write_into(dir: &Path, c: &Contents) -> Result<()> {
+    std::fs::create_dir_all(dir).map_err(|e| Error::io("create the directory", dir, e))?;
+    let config = hf::config_json(c.model, c.eot);
+    let config = serde_json::to_vec_pretty(&config).map_err(Error::backend)?;
+    let mut checksums = BTreeMap::new();
+    let mut put = |name: &str, bytes: Vec<u8>| {
+        checksums.insert(name.to_string(), blake3::hash(&bytes).to_hex().to_string());
+        files::write(&dir.join(name), &bytes)
+    };
+    put(CONFIG_FILE, config)?;
+    put(WEIGHTS_FILE, hf::serialize_params(c.params)?)?;
+    put(OPTIMIZER_FILE, hf::serialize_tensors(c.optimizer.tensors())?)?;
+    let state = State {
+        format: FORMAT,
+        lehr_version: env!("CARGO_PKG_VERSION").into(),
+        step: c.step,
+        updates: c.optimizer.updates(),
+        config: c.config.clone(),
+        data: c.data.into(),
+        checksums,
+    };
+    let state = serde_json::to_vec_pretty(&state).map_err(Error::backend)?;
+    files::write(&dir.join(STATE_FILE), &state)
+}
+
+/// Reads `state.json` and checks every file of the checkpoint against it.
+///
+/// # Errors
+/// Names the file that is missing, truncated or changed.
+pub fn read_state(dir: &Path) -> Result<State> {
+    let path = dir.join(STATE_FILE);
+    let text = std::fs::read_to_string(&path).map_err(|e| Error::io("read", &path, e))?;
+    let state: State = serde_json::from_str(&text)
+        .map_err(|e| Error::corrupt(&path, format!("it does not describe a checkpoint ({e})")))?;
+    if state.format != FORMAT {
+        return Err(Error::input(format!(
+            "{} has format {} and this Lehr reads {FORMAT}; use the version that wrote it, {}",
+            path.display(),
+            state.format,
+            state.lehr_version
+        )));
+    }
+    for (name, expected) in &state.checksums {
+        let file = dir.join(name);
+        let bytes = std::fs::read(&file).map_err(|e| Error::io("read", &file, e))?;
+        if blake3::hash(&bytes).to_hex().as_str() != expected {
+            return Err(Error::corrupt(
+                &file,
+                "its checksum is not the one in state.json; remove this checkpoint and resume from an older one",
+            ));
+        }
+    }
+    Ok(state)
+}
+
+/// The newest checkpoint of a run that is whole, and why each newer one is not.
+///
+/// # Errors
+/// There is none, or none that is whole (with the newest one's damage).
+pub fn newest_whole(run: &Path) -> Result<(PathBuf, State, Vec<Error>)> {
+    let mut damage = Vec::new();
+    for step in saved_steps(run)?.into_iter().rev() {
+        let dir = step_dir(run, step);
+        match read_state(&dir) {
+            Ok(state) => return Ok((dir, state, damage)),
+            Err(e) => damage.push(e),
+        }
+    }
+    Err(match damage.into_iter().next() {
+        Some(e) => Error::input(format!(
+            "{} has no whole checkpoint; the newest one: {e}",
+            run.display()
+        )),
+        None => Error::input(format!(
+            "{} has no checkpoint yet; start it again with `lehr train` under another --name",
+            run.display()
+        )),
+    })
+}
+
+/// Takes the moments of a checkpoint into the optimiser.
+pub fn restore_optimizer(dir: &Path, state: &State, optimizer: &mut AdamW) -> Result<()> {
+    let path = dir.join(OPTIMIZER_FILE);
+    let tensors: HashMap<String, Tensor> = candle_core::safetensors::load(&path, &Device::Cpu)
+        .map_err(|e| Error::corrupt(&path, format!("it cannot be read as safetensors ({e})")))?;
+    optimizer
+        .restore(tensors, state.updates)
+        .map_err(|e| Error::corrupt(&path, e.to_string()))
+}
+
+/// Deletes all but the newest `keep_last` checkpoints (0 keeps all) and the permanent ones.
+pub fn retain(run: &Path, keep_last: usize, permanent_every: u64) -> Result<()> {
+    if keep_last == 0 {
+        return Ok(());
+    }
+    let steps = saved_steps(run)?;
+    let is_permanent = |step: u64| permanent_every > 0 && step.is_multiple_of(permanent_every);
+    let old = &steps[..steps.len().saturating_sub(keep_last)];
+    for &step in old.iter().filter(|&&s| !is_permanent(s)) {
+        let dir = step_dir(run, step);
+        // Renamed first: a kill in the middle must not leave a checkpoint that lacks files.
+        let aside = files::aside(&dir);
+        files::rename(&dir, &aside)?;
+        remove(&aside)?;
+    }
+    Ok(())
+}

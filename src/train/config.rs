@@ -1,0 +1,238 @@
+//! The resolved configuration of a run: recipe first, flags over it, `--set` over both.
+
+use crate::error::{Error, Result};
+use crate::model::{Family, ModelConfig};
+use crate::optim::AdamWConfig;
+use crate::schedule::{Schedule, ScheduleSpec, Shape, Warmup};
+use crate::text::loader::LoaderConfig;
+use serde::{Deserialize, Serialize};
+use std::str::FromStr;
+
+/// Everything that decides what a run computes. Saved in `run.toml` and in every checkpoint.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RunConfig {
+    pub model: ModelSection,
+    pub data: DataSection,
+    pub schedule: ScheduleSection,
+    pub optim: AdamWConfig,
+    pub train: TrainSection,
+    pub eval: EvalSection,
+    pub checkpoint: CheckpointSection,
+    pub sample: SampleSection,
+}
+
+/// `[model]`: sizes; 0 stands for "derived from the others".
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModelSection {
+    pub family: Family,
+    pub n_layer: usize,
+    pub n_head: usize,
+    pub n_kv_head: usize,
+    pub n_embd: usize,
+    pub intermediate_size: usize,
+    pub multiple_of: usize,
+    pub tied: bool,
+    pub dropout: f64,
+    pub norm_eps: f64,
+    pub rope_theta: f64,
+    pub init_std: f64,
+}
+
+/// `[data]`: where tokens come from.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DataSection {
+    pub path: String,
+    pub tokenizer: String,
+    pub field: String,
+    pub val_fraction: f64,
+    pub vocab_size: usize,
+    pub cache: String,
+}
+
+/// `[schedule]`: the learning rate of every step.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ScheduleSection {
+    /// `name:key=value,…`, see [`crate::schedule`].
+    pub scheduler: String,
+    pub peak_lr: f64,
+    pub warmup: String,
+    pub compat: bool,
+}
+
+/// `[train]`: how long, on how much at once, from which seed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TrainSection {
+    pub iterations: u64,
+    pub sequence_length: usize,
+    pub batch_size: usize,
+    pub grad_accumulation: usize,
+    pub seed: u64,
+    pub non_finite: NonFinite,
+}
+
+/// What to do when the loss or the gradient norm is NaN or infinite.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum NonFinite {
+    /// End the run; the last good checkpoint stays as it is.
+    Stop,
+    /// Leave this update out and go on.
+    Skip,
+}
+
+/// `[eval]`: the held-out loss along the way.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EvalSection {
+    pub every: u64,
+    /// Held-out windows of `sequence_length` tokens, always the same ones, whatever the batch size.
+    pub sequences: usize,
+}
+
+/// `[checkpoint]`: when to save, what to keep.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CheckpointSection {
+    pub every: u64,
+    pub keep_last: usize,
+    pub permanent_every: u64,
+}
+
+/// `[sample]`: text drawn from the model along the way.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SampleSection {
+    pub every: u64,
+    pub prompt: String,
+    pub tokens: usize,
+    pub temperature: f64,
+    pub top_k: usize,
+}
+
+impl RunConfig {
+    /// Checks everything that can be checked before any data is seen.
+    ///
+    /// # Errors
+    /// One sentence that names the key.
+    pub fn validate(&self) -> Result<()> {
+        let t = &self.train;
+        for (name, value) in [
+            ("iterations", t.iterations as usize),
+            ("sequence_length", t.sequence_length),
+            ("batch_size", t.batch_size),
+            ("grad_accumulation", t.grad_accumulation),
+        ] {
+            if value == 0 {
+                return Err(Error::input(format!(
+                    "train.{name} is 0; it must be at least 1"
+                )));
+            }
+        }
+        if self.model.multiple_of == 0 {
+            return Err(Error::input("model.multiple_of is 0; it must be at least 1"));
+        }
+        let v = self.data.val_fraction;
+        if !(v > 0.0 && v < 1.0) {
+            return Err(Error::input(format!(
+                "data.val_fraction is {v}; it must lie between 0 and 1, since a held-out loss needs some text"
+            )));
+        }
+        if !(self.sample.temperature >= 0.0) {
+            return Err(Error::input(format!(
+                "sample.temperature is {}; it must be 0 or more",
+                self.sample.temperature
+            )));
+        }
+        self.optim.validate()?;
+        self.model_config(1)?;
+        self.schedule()?;
+        Ok(())
+    }
+
+    /// Sizes of the model over a vocabulary of `vocab_size`.
+    pub fn model_config(&self, vocab_size: usize) -> Result<ModelConfig> {
+        let m = &self.model;
+        let or = |value: usize, default: usize| if value == 0 { default } else { value };
+        let width = match m.family {
+            Family::Gpt2 => 4 * m.n_embd,
+            Family::Llama => ModelConfig::swiglu_width(m.n_embd, m.multiple_of),
+        };
+        let config = ModelConfig {
+            family: m.family,
+            vocab_size,
+            max_positions: self.train.sequence_length,
+            n_layer: m.n_layer,
+            n_head: m.n_head,
+            n_kv_head: or(m.n_kv_head, m.n_head),
+            n_embd: m.n_embd,
+            head_dim: m.n_embd / m.n_head.max(1),
+            intermediate_size: or(m.intermediate_size, width),
+            tied: m.tied,
+            dropout: m.dropout,
+            norm_eps: m.norm_eps,
+            rope_theta: m.rope_theta,
+            init_std: m.init_std,
+        };
+        config.validate()?;
+        Ok(config)
+    }
+
+    /// The schedule of the run.
+    pub fn schedule(&self) -> Result<Schedule> {
+        let s = &self.schedule;
+        Schedule::new(&ScheduleSpec {
+            shape: Shape::from_str(&s.scheduler)?,
+            peak_lr: s.peak_lr,
+            warmup: Warmup::from_str(&s.warmup)?,
+            steps: self.train.iterations,
+            tokens_per_step: Some(self.tokens_per_step()),
+            compat: s.compat,
+        })
+    }
+
+    pub fn tokens_per_step(&self) -> u64 {
+        let t = &self.train;
+        (t.batch_size * t.grad_accumulation * t.sequence_length) as u64
+    }
+
+    pub fn loader(&self) -> LoaderConfig {
+        let t = &self.train;
+        LoaderConfig {
+            seed: t.seed,
+            sequence_length: t.sequence_length,
+            batch_size: t.batch_size,
+            grad_accumulation: t.grad_accumulation,
+            rank: 0,
+            world: 1,
+        }
+    }
+
+    /// The keys whose values differ between two configurations, as `section.key: here, there`,
+    /// without those that only say when to save and what to keep.
+    pub fn differences(&self, other: &RunConfig) -> Vec<String> {
+        let (mine, theirs) = (self.to_table(), other.to_table());
+        let mut list = Vec::new();
+        for (section, keys) in &mine {
+            if section == "checkpoint" {
+                continue;
+            }
+            let keys = keys.as_table().expect("every section is a table");
+            for (key, value) in keys {
+                let there = &theirs[section][key];
+                if value != there {
+                    list.push(format!("{section}.{key} is {value} and was {there}"));
+                }
+            }
+        }
+        list
+    }
+
+    pub fn to_table(&self) -> toml::Table {
+        toml::Table::try_from(self).expect("a configuration is a TOML table")
+    }
+}

@@ -1,0 +1,217 @@
+//! What a run writes down as it goes: `metrics.jsonl`, `curve.csv`, `curve.val.csv`.
+//!
+//! One line a step, flushed line by line. The loss and the learning rate of a line belong to the
+//! same step: the loss was computed on that step's batch before the update, and the learning rate
+//! is the one that the update then applied. `step` counts completed steps, so the first line
+//! is step 1 and carries `schedule.lr(0)`.
+
+use super::rundir::{CURVE_FILE, METRICS_FILE, RunDir, VAL_CURVE_FILE};
+use crate::error::{Error, Result};
+use crate::files;
+use serde::Serialize;
+use std::fs::File;
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+
+/// One trained step.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct StepRecord {
+    /// Completed steps, this one included.
+    pub step: u64,
+    /// The learning rate that this step applied.
+    pub lr: f64,
+    /// Mean cross-entropy over all tokens of the step, in nats; `null` in JSON when not finite.
+    pub loss: f64,
+    /// Global gradient norm before clipping.
+    pub grad_norm: f64,
+    /// Tokens trained on since step 0.
+    pub tokens: u64,
+    /// Whether the update was left out because loss or gradient was not finite.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub skipped: bool,
+    pub tokens_per_second: f64,
+}
+
+/// One held-out evaluation.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct EvalRecord {
+    pub step: u64,
+    /// Mean cross-entropy over all targets of the fixed held-out windows, in nats a token.
+    pub val_loss: f64,
+    /// The same nats in bits over the UTF-8 bytes of those targets; absent when the tokenizer is
+    /// not known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub val_bits_per_byte: Option<f64>,
+    pub val_tokens: u64,
+}
+
+/// Text drawn from the model.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct SampleRecord {
+    pub step: u64,
+    pub prompt: String,
+    pub sample: String,
+}
+
+/// The three files, open for appending.
+pub struct Metrics {
+    jsonl: LogFile,
+    curve: LogFile,
+    val_curve: LogFile,
+}
+
+struct LogFile {
+    path: PathBuf,
+    file: File,
+}
+
+const CURVE_HEADER: &str = "step,lr,loss";
+const VAL_CURVE_HEADER: &str = "step,loss,bits_per_byte";
+
+impl Metrics {
+    /// Opens the files of a run and drops every line after `step`: what a killed process logged
+    /// beyond its last checkpoint will be trained, and logged, again.
+    pub fn open(run: &RunDir, step: u64) -> Result<Metrics> {
+        let open = |name: &str, header: Option<&str>| {
+            let path = run.join(name);
+            keep_until(&path, step, header)?;
+            let file = File::options()
+                .append(true)
+                .open(&path)
+                .map_err(|e| Error::io("open", &path, e))?;
+            Ok(LogFile { path, file })
+        };
+        Ok(Metrics {
+            jsonl: open(METRICS_FILE, None)?,
+            curve: open(CURVE_FILE, Some(CURVE_HEADER))?,
+            val_curve: open(VAL_CURVE_FILE, Some(VAL_CURVE_HEADER))?,
+        })
+    }
+
+    pub fn step(&mut self, record: &StepRecord) -> Result<()> {
+        self.jsonl.json(record)?;
+        let StepRecord { step, lr, loss, .. } = record;
+        self.curve.line(&format!("{step},{lr},{loss}"))
+    }
+
+    pub fn eval(&mut self, record: &EvalRecord) -> Result<()> {
+        self.jsonl.json(record)?;
+        let bits = record.val_bits_per_byte.map_or(String::new(), |b| b.to_string());
+        self.val_curve
+            .line(&format!("{},{},{bits}", record.step, record.val_loss))
+    }
+
+    pub fn sample(&mut self, record: &SampleRecord) -> Result<()> {
+        self.jsonl.json(record)
+    }
+
+    /// Waits until everything logged is on the disk: a checkpoint must not be newer than its log.
+    pub fn sync(&self) -> Result<()> {
+        for log in [&self.jsonl, &self.curve, &self.val_curve] {
+            log.file
+                .sync_data()
+                .map_err(|e| Error::io("write", &log.path, e))?;
+        }
+        Ok(())
+    }
+}
+
+impl LogFile {
+    fn json(&mut self, record: &impl Serialize) -> Result<()> {
+        self.line(&serde_json::to_string(record).map_err(Error::backend)?)
+    }
+
+    /// One `write` a line, so that a kill leaves at most one partial line at the very end.
+    fn line(&mut self, line: &str) -> Result<()> {
+        self.file
+            .write_all(format!("{line}\n").as_bytes())
+            .map_err(|e| Error::io("write", &self.path, e))
+    }
+}
+
+/// Rewrites a log so that it holds its header and the lines up to and including `step`.
+fn keep_until(path: &Path, step: u64, header: Option<&str>) -> Result<()> {
+    let mut kept = String::new();
+    if let Some(header) = header {
+        kept += header;
+        kept.push('\n');
+    }
+    if path.exists() {
+        let file = File::open(path).map_err(|e| Error::io("read", path, e))?;
+        for line in BufReader::new(file).lines() {
+            let line = line.map_err(|e| Error::io("read", path, e))?;
+            if line_step(&line).is_some_and(|s| s <= step) {
+                kept += &line;
+                kept.push('\n');
+            }
+        }
+    }
+    files::write(path, kept.as_bytes())
+}
+
+/// The step of a whole line of any of the three files; `None` for a header or a torn line.
+fn line_step(line: &str) -> Option<u64> {
+    if line.starts_with('{') {
+        let json: serde_json::Value = serde_json::from_str(line).ok()?;
+        return json["step"].as_u64();
+    }
+    line.split(',').next()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(step: u64) -> StepRecord {
+        StepRecord {
+            step,
+            lr: 1e-3 / step as f64,
+            loss: 0.1 + step as f64,
+            grad_norm: 1.0,
+            tokens: 10 * step,
+            skipped: false,
+            tokens_per_second: 5.0,
+        }
+    }
+
+    #[test]
+    fn a_torn_log_is_cut_back_to_the_checkpoint() {
+        let dir = tempfile::tempdir().unwrap();
+        let run = RunDir::create(dir.path()).unwrap();
+        let mut m = Metrics::open(&run, 0).unwrap();
+        for step in 1..=5 {
+            m.step(&record(step)).unwrap();
+        }
+        let eval = EvalRecord {
+            step: 3,
+            val_loss: 2.5,
+            val_bits_per_byte: None,
+            val_tokens: 7,
+        };
+        m.eval(&eval).unwrap();
+        drop(m);
+        let path = run.join(METRICS_FILE);
+        let mut text = std::fs::read_to_string(&path).unwrap();
+        text += "{\"step\":2,\"lr\":0.0";
+        std::fs::write(&path, text).unwrap();
+
+        let mut m = Metrics::open(&run, 3).unwrap();
+        m.step(&record(4)).unwrap();
+        let text = std::fs::read_to_string(&path).unwrap();
+        let steps: Vec<_> = text.lines().map(|l| line_step(l).unwrap()).collect();
+        assert_eq!(steps, [1, 2, 3, 3, 4]);
+        let curve = std::fs::read_to_string(run.join(CURVE_FILE)).unwrap();
+        assert_eq!(curve.lines().count(), 5);
+        assert_eq!(curve.lines().nth(4).unwrap(), "4,0.00025,4.1");
+        let val = std::fs::read_to_string(run.join(VAL_CURVE_FILE)).unwrap();
+        assert_eq!(val, "step,loss,bits_per_byte\n3,2.5,\n");
+    }
+
+    #[test]
+    fn a_loss_that_is_not_finite_stays_json() {
+        let mut r = record(1);
+        r.loss = f64::NAN;
+        let text = serde_json::to_string(&r).unwrap();
+        assert!(text.contains("\"loss\":null"), "{text}");
+    }
+}

@@ -1,0 +1,162 @@
+//! The directory of a run: its files, its lock, its checkpoints by step.
+
+use crate::error::{Error, Result};
+use std::fs::{File, TryLockError};
+use std::path::{Path, PathBuf};
+
+pub const RUN_FILE: &str = "run.toml";
+pub const METRICS_FILE: &str = "metrics.jsonl";
+pub const CURVE_FILE: &str = "curve.csv";
+pub const VAL_CURVE_FILE: &str = "curve.val.csv";
+pub const TOKENIZER_FILE: &str = "tokenizer.json";
+pub const FINAL_DIR: &str = "final";
+const LOCK_FILE: &str = "run.lock";
+const STEP_PREFIX: &str = "step-";
+
+/// A run's directory, held by this process alone until it is dropped.
+///
+/// The lock belongs to the process: however it ends, a kill included, the system releases it.
+#[derive(Debug)]
+pub struct RunDir {
+    path: PathBuf,
+    _lock: File,
+}
+
+impl RunDir {
+    /// Creates the directory of a new run and takes it.
+    ///
+    /// # Errors
+    /// A run is there already, or the place cannot be written.
+    pub fn create(path: &Path) -> Result<RunDir> {
+        std::fs::create_dir_all(path).map_err(|e| Error::io("create the directory", path, e))?;
+        let dir = RunDir::lock(path)?;
+        if path.join(RUN_FILE).exists() {
+            return Err(Error::input(format!(
+                "{0} holds a run already; continue it with `lehr resume {0}`, or give another --name",
+                path.display()
+            )));
+        }
+        Ok(dir)
+    }
+
+    /// Takes the directory of an existing run.
+    ///
+    /// # Errors
+    /// No run is there, or a live process holds it.
+    pub fn open(path: &Path) -> Result<RunDir> {
+        if !path.join(RUN_FILE).exists() {
+            return Err(Error::input(format!(
+                "{} holds no run (there is no {RUN_FILE}); give the directory that `lehr train` printed",
+                path.display()
+            )));
+        }
+        RunDir::lock(path)
+    }
+
+    fn lock(path: &Path) -> Result<RunDir> {
+        let lock_path = path.join(LOCK_FILE);
+        let lock = File::options()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&lock_path)
+            .map_err(|e| Error::io("open", &lock_path, e))?;
+        match lock.try_lock() {
+            Ok(()) => Ok(RunDir {
+                path: path.to_path_buf(),
+                _lock: lock,
+            }),
+            Err(TryLockError::WouldBlock) => Err(Error::input(format!(
+                "{} is in use by a live process; wait for it to end, or give another --name",
+                path.display()
+            ))),
+            Err(TryLockError::Error(e)) => Err(Error::io("lock", &lock_path, e)),
+        }
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub fn join(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+}
+
+/// Where the checkpoint of a step lives: `step-00001000` after 1000 completed steps.
+pub fn step_dir(run: &Path, step: u64) -> PathBuf {
+    run.join(format!("{STEP_PREFIX}{step:08}"))
+}
+
+/// The steps that have a checkpoint directory, in order; what is still being written, or was
+/// left half written, has another name and is not listed.
+pub fn saved_steps(run: &Path) -> Result<Vec<u64>> {
+    let mut steps = Vec::new();
+    let entries = std::fs::read_dir(run).map_err(|e| Error::io("read the directory", run, e))?;
+    for entry in entries {
+        let entry = entry.map_err(|e| Error::io("read the directory", run, e))?;
+        let name = entry.file_name();
+        let step = name.to_str().and_then(|n| n.strip_prefix(STEP_PREFIX));
+        steps.extend(step.and_then(|digits| digits.parse::<u64>().ok()));
+    }
+    steps.sort_unstable();
+    Ok(steps)
+}
+
+/// Removes what a killed process left half written.
+pub fn sweep(run: &Path) -> Result<()> {
+    let entries = std::fs::read_dir(run).map_err(|e| Error::io("read the directory", run, e))?;
+    for entry in entries.flatten() {
+        let path = entry.path();
+        if path.extension().is_some_and(|e| e == "tmp") {
+            remove(&path)?;
+        }
+    }
+    Ok(())
+}
+
+/// Removes a file or a whole directory.
+pub fn remove(path: &Path) -> Result<()> {
+    let removed = if path.is_dir() {
+        std::fs::remove_dir_all(path)
+    } else {
+        std::fs::remove_file(path)
+    };
+    removed.map_err(|e| Error::io("remove", path, e))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_process_at_a_time() {
+        let dir = tempfile::tempdir().unwrap();
+        let held = RunDir::create(dir.path()).unwrap();
+        let error = RunDir::create(dir.path()).unwrap_err().to_string();
+        assert!(error.contains("in use by a live process"), "{error}");
+        drop(held);
+        RunDir::create(dir.path()).unwrap();
+    }
+
+    #[test]
+    fn an_existing_run_is_not_overwritten() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(RunDir::open(dir.path()).unwrap_err().to_string().contains("holds no run"));
+        std::fs::write(dir.path().join(RUN_FILE), "").unwrap();
+        let error = RunDir::create(dir.path()).unwrap_err().to_string();
+        assert!(error.contains("lehr resume"), "{error}");
+    }
+
+    #[test]
+    fn steps_are_listed_in_order_and_leftovers_are_swept() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["step-00000020", "step-00000003", "step-00000040.tmp", "final"] {
+            std::fs::create_dir(dir.path().join(name)).unwrap();
+        }
+        assert_eq!(saved_steps(dir.path()).unwrap(), [3, 20]);
+        sweep(dir.path()).unwrap();
+        assert!(!dir.path().join("step-00000040.tmp").exists());
+        assert!(dir.path().join("final").exists());
+    }
+}
