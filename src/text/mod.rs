@@ -3,6 +3,8 @@
 pub mod atomic;
 pub mod dataset;
 pub mod loader;
+pub mod permutation;
+pub mod prefetch;
 pub mod prepare;
 pub mod readers;
 pub mod shards;

@@ -199,3 +199,76 @@ impl Shard {
         max.expect("a shard is never empty")
     }
 }
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// A store of `tokens`, written as `u32` in shards of `per_shard`.
+    fn sharded(tokens: &[u32], width: TokenWidth, per_shard: usize) -> TokenStore {
+        let dir = tempfile::tempdir().unwrap();
+        let files: Vec<ShardFile> = tokens
+            .chunks(per_shard)
+            .enumerate()
+            .map(|(i, chunk)| {
+                let path = dir.path().join(format!("{i}.bin"));
+                let bytes: Vec<u8> = match width {
+                    TokenWidth::U16 => chunk
+                        .iter()
+                        .flat_map(|&t| u16::try_from(t).unwrap().to_le_bytes())
+                        .collect(),
+                    TokenWidth::U32 => chunk.iter().flat_map(|t| t.to_le_bytes()).collect(),
+                };
+                std::fs::write(&path, bytes).unwrap();
+                ShardFile {
+                    path,
+                    tokens: Some(chunk.len() as u64),
+                }
+            })
+            .collect();
+        // The maps outlive the directory's entries.
+        TokenStore::open(width, files).unwrap()
+    }
+
+    /// A store of `tokens` for the tests of other rooms.
+    pub(in crate::text) fn store_of(tokens: &[u32]) -> TokenStore {
+        sharded(tokens, TokenWidth::U32, 100)
+    }
+
+    proptest! {
+        #[test]
+        fn reads_across_shard_borders(
+            tokens in prop::collection::vec(0u32..65536, 1..200),
+            per_shard in 1usize..30,
+            wide: bool,
+            from: prop::sample::Index,
+            to: prop::sample::Index,
+        ) {
+            let width = if wide { TokenWidth::U32 } else { TokenWidth::U16 };
+            let store = sharded(&tokens, width, per_shard);
+            prop_assert_eq!(store.len(), tokens.len() as u64);
+            prop_assert_eq!(store.max_token(), *tokens.iter().max().unwrap());
+            let (a, b) = (from.index(tokens.len() + 1), to.index(tokens.len() + 1));
+            let (a, b) = (a.min(b), a.max(b));
+            let mut out = vec![0; b - a];
+            store.read(a as u64, &mut out);
+            prop_assert_eq!(&out[..], &tokens[a..b]);
+        }
+    }
+
+    #[test]
+    fn wide_ids_survive() {
+        let store = store_of(&[7, 1 << 20, u32::MAX]);
+        let mut out = [0; 2];
+        store.read(1, &mut out);
+        assert_eq!(out, [1 << 20, u32::MAX]);
+        assert_eq!(store.max_token(), u32::MAX);
+    }
+
+    #[test]
+    #[should_panic(expected = "tokens 2 to 4 of a stream of 3")]
+    fn does_not_read_beyond_the_end() {
+        store_of(&[1, 2, 3]).read(2, &mut [0; 2]);
+    }
+}
