@@ -5,6 +5,7 @@
 
 pub mod cli;
 pub mod error;
+pub mod files;
 pub mod model;
 pub mod ops;
 pub mod optim;

@@ -9,6 +9,7 @@ use crate::error::{Error, Result};
 use candle_core::{DType, Device, Tensor};
 use serde_json::{Value, json};
 use std::collections::HashMap;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 pub const CONFIG_FILE: &str = "config.json";
@@ -287,17 +288,23 @@ fn weight_files(dir: &Path) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// The weights as one safetensors buffer, with the metadata that transformers expects.
-pub fn serialize_params(params: &Params) -> Result<Vec<u8>> {
-    let named: Result<Vec<_>> = params
+/// Writes the weights as safetensors with the metadata that transformers expects, and syncs.
+pub fn write_params(path: &Path, params: &Params) -> Result<()> {
+    let named = params
         .iter()
-        .map(|p| Ok((p.spec.name.clone(), p.var.as_detached_tensor())))
-        .collect();
-    serialize_tensors(named?)
+        .map(|p| (p.spec.name.clone(), p.var.as_detached_tensor()));
+    write_tensors(path, named.collect())
 }
 
-/// Tensors as one safetensors buffer.
-pub fn serialize_tensors(named: Vec<(String, Tensor)>) -> Result<Vec<u8>> {
+/// Writes tensors as safetensors and syncs. The file grows in place: write it into a directory
+/// that is renamed when whole.
+pub fn write_tensors(path: &Path, named: Vec<(String, Tensor)>) -> Result<()> {
     let metadata = HashMap::from([("format".to_string(), "pt".to_string())]);
-    safetensors::serialize(named, Some(metadata)).map_err(Error::backend)
+    safetensors::serialize_to_file(named, Some(metadata), path).map_err(|e| match e {
+        safetensors::SafeTensorError::IoError(e) => Error::io("write", path, e),
+        e => Error::backend(e),
+    })?;
+    File::open(path)
+        .and_then(|file| file.sync_all())
+        .map_err(|e| Error::io("write", path, e))
 }

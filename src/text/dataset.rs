@@ -1,7 +1,7 @@
 //! A data set on disk: a directory of token shards and its index `dataset.json`; or nanoGPT's
 //! `train.bin` and `val.bin`, as they are.
 
-use super::atomic;
+use crate::files;
 use super::shards::{SplitIndex, TokenWidth};
 use super::store::{ShardFile, TokenStore};
 use crate::error::{Error, Result};
@@ -43,7 +43,7 @@ impl DatasetIndex {
     pub fn write(&self, dir: &Path) -> Result<()> {
         let mut json = serde_json::to_vec_pretty(self).map_err(Error::backend)?;
         json.push(b'\n');
-        atomic::write(&dir.join(INDEX_FILE), &json)
+        files::write(&dir.join(INDEX_FILE), &json)
     }
 
     /// Reads `dir/dataset.json`.

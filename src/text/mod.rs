@@ -1,6 +1,5 @@
 //! From text to batches: readers, tokenizers, token shards, the loader. No candle here.
 
-pub mod atomic;
 pub mod dataset;
 pub mod loader;
 pub mod permutation;

@@ -2,7 +2,7 @@
 //! `numpy.memmap` and nanoGPT read them as they are. Counts and checksums stand in the index
 //! ([`super::dataset`]).
 
-use super::atomic;
+use crate::files;
 use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File};
@@ -169,7 +169,7 @@ impl ShardWriter {
     fn next_shard(&self) -> Result<OpenShard> {
         let file = format!("{}-{:05}.bin", self.split, self.index.shards.len());
         let path = self.dir.join(file);
-        let file = File::create(atomic::aside(&path)).map_err(|e| Error::io("create", &path, e))?;
+        let file = File::create(files::aside(&path)).map_err(|e| Error::io("create", &path, e))?;
         Ok(OpenShard {
             path,
             file,
@@ -188,7 +188,7 @@ impl ShardWriter {
             .file
             .sync_all()
             .map_err(|e| Error::io("write", &shard.path, e))?;
-        atomic::rename(&atomic::aside(&shard.path), &shard.path)?;
+        files::rename(&files::aside(&shard.path), &shard.path)?;
         let name = shard.path.file_name().expect("a shard has a name");
         self.index.shards.push(ShardIndex {
             file: name.to_string_lossy().into_owned(),
@@ -206,7 +206,7 @@ impl Drop for ShardWriter {
             return;
         }
         if let Some(shard) = self.open.take() {
-            let _ = fs::remove_file(atomic::aside(&shard.path));
+            let _ = fs::remove_file(files::aside(&shard.path));
         }
         for shard in &self.index.shards {
             let _ = fs::remove_file(self.dir.join(&shard.file));

@@ -143,7 +143,7 @@ impl Shard {
         }
         // SAFETY: the map is only ever read. Should another program shorten the file meanwhile,
         // a read of the lost part ends this process with SIGBUS; shards are replaced by renaming
-        // (see `atomic`), which leaves an open map as it was.
+        // (see [`crate::files`]), which leaves an open map as it was.
         let map = unsafe { Mmap::map(&handle) }.map_err(|e| Error::io("map", &path, e))?;
         Ok(Shard {
             path,

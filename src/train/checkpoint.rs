@@ -16,6 +16,7 @@ use crate::optim::AdamW;
 use candle_core::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 pub const STATE_FILE: &str = "state.json";
@@ -73,14 +74,13 @@ fn write_into(dir: &Path, c: &Contents) -> Result<()> {
     std::fs::create_dir_all(dir).map_err(|e| Error::io("create the directory", dir, e))?;
     let config = hf::config_json(c.model, c.eot);
     let config = serde_json::to_vec_pretty(&config).map_err(Error::backend)?;
+    files::write(&dir.join(CONFIG_FILE), &config)?;
+    hf::write_params(&dir.join(WEIGHTS_FILE), c.params)?;
+    hf::write_tensors(&dir.join(OPTIMIZER_FILE), c.optimizer.tensors())?;
     let mut checksums = BTreeMap::new();
-    let mut put = |name: &str, bytes: Vec<u8>| {
-        checksums.insert(name.to_string(), blake3::hash(&bytes).to_hex().to_string());
-        files::write(&dir.join(name), &bytes)
-    };
-    put(CONFIG_FILE, config)?;
-    put(WEIGHTS_FILE, hf::serialize_params(c.params)?)?;
-    put(OPTIMIZER_FILE, hf::serialize_tensors(c.optimizer.tensors())?)?;
+    for name in [CONFIG_FILE, WEIGHTS_FILE, OPTIMIZER_FILE] {
+        checksums.insert(name.to_string(), checksum(&dir.join(name))?);
+    }
     let state = State {
         format: FORMAT,
         lehr_version: env!("CARGO_PKG_VERSION").into(),
@@ -113,8 +113,7 @@ pub fn read_state(dir: &Path) -> Result<State> {
     }
     for (name, expected) in &state.checksums {
         let file = dir.join(name);
-        let bytes = std::fs::read(&file).map_err(|e| Error::io("read", &file, e))?;
-        if blake3::hash(&bytes).to_hex().as_str() != expected {
+        if checksum(&file)? != *expected {
             return Err(Error::corrupt(
                 &file,
                 "its checksum is not the one in state.json; remove this checkpoint and resume from an older one",
@@ -124,29 +123,45 @@ pub fn read_state(dir: &Path) -> Result<State> {
     Ok(state)
 }
 
+/// BLAKE3 of a file, in hex.
+fn checksum(path: &Path) -> Result<String> {
+    let mut hasher = blake3::Hasher::new();
+    File::open(path)
+        .and_then(|file| hasher.update_reader(file).map(drop))
+        .map_err(|e| Error::io("read", path, e))?;
+    Ok(hasher.finalize().to_hex().to_string())
+}
+
 /// The newest checkpoint of a run that is whole, and why each newer one is not.
 ///
+/// `None` where nothing has been saved yet.
+///
 /// # Errors
-/// There is none, or none that is whole (with the newest one's damage).
-pub fn newest_whole(run: &Path) -> Result<(PathBuf, State, Vec<Error>)> {
+/// There are checkpoints and none is whole: the newest one's damage.
+pub fn newest_whole(run: &Path) -> Result<Option<Newest>> {
     let mut damage = Vec::new();
     for step in saved_steps(run)?.into_iter().rev() {
         let dir = step_dir(run, step);
         match read_state(&dir) {
-            Ok(state) => return Ok((dir, state, damage)),
+            Ok(state) => return Ok(Some(Newest { dir, state, damage })),
             Err(e) => damage.push(e),
         }
     }
-    Err(match damage.into_iter().next() {
-        Some(e) => Error::input(format!(
+    match damage.into_iter().next() {
+        None => Ok(None),
+        Some(e) => Err(Error::input(format!(
             "{} has no whole checkpoint; the newest one: {e}",
             run.display()
-        )),
-        None => Error::input(format!(
-            "{} has no checkpoint yet; start it again with `lehr train` under another --name",
-            run.display()
-        )),
-    })
+        ))),
+    }
+}
+
+/// What [`newest_whole`] found.
+pub struct Newest {
+    pub dir: PathBuf,
+    pub state: State,
+    /// Why each newer checkpoint was passed over.
+    pub damage: Vec<Error>,
 }
 
 /// Takes the moments of a checkpoint into the optimiser.

@@ -1,1 +1,20 @@
-//! The step, the loop, evaluation, metrics, checkpoints.
+//! The trainer: the step, the loop, evaluation, metrics, checkpoints.
+//!
+//! A step's path: [`text::prefetch`](crate::text::prefetch) hands over a batch,
+//! [`trainer::Trainer::step`] runs forward and backward over its micro-batches, clips, asks the
+//! schedule for the learning rate and updates; [`run::Run`] writes the record down, evaluates,
+//! samples and saves when each is due, and tells its [`run::Observer`] what happened.
+
+pub mod checkpoint;
+pub mod config;
+pub mod evaluate;
+pub mod export;
+pub mod metrics;
+pub mod recipe;
+pub mod run;
+pub mod rundir;
+pub mod setup;
+pub mod trainer;
+
+pub use config::RunConfig;
+pub use run::{Observer, Run, Summary};

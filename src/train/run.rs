@@ -1,0 +1,440 @@
+//! The loop: batches in, records, evaluations, samples and checkpoints out.
+
+use super::checkpoint::{self, Contents};
+use super::config::RunConfig;
+use super::evaluate::HeldOut;
+use super::export;
+use super::metrics::{EvalRecord, Metrics, SampleRecord, StepRecord};
+use super::rundir::{self, FINAL_DIR, RUN_FILE, RunDir, TOKENIZER_FILE};
+use super::setup::{Source, Start, initial_model};
+use super::trainer::Trainer;
+use crate::error::{Error, Result};
+use crate::files;
+use crate::model::flops::{ForwardFlops, ParamCount};
+use crate::model::generate::{SamplingConfig, generate};
+use crate::text::loader::{Loader, StepBatch};
+use crate::text::prefetch::Prefetcher;
+use crate::text::prepare::Progress;
+use candle_core::Device;
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+/// Steps whose batches are made ready ahead of the trainer.
+const PREFETCH: usize = 4;
+
+/// What hangs on a run: told of everything, in order, on the run's own thread.
+pub trait Observer {
+    fn started(&mut self, _info: &Info) {}
+    fn stepped(&mut self, _record: &StepRecord) {}
+    fn evaluated(&mut self, _record: &EvalRecord) {}
+    fn sampled(&mut self, _record: &SampleRecord) {}
+    fn saved(&mut self, _step: u64, _dir: &Path) {}
+    /// Something that the user should know and that does not stop the run.
+    fn noticed(&mut self, _message: &str) {}
+}
+
+/// What is known before the first step.
+#[derive(Clone, Debug)]
+pub struct Info {
+    pub dir: PathBuf,
+    pub config: RunConfig,
+    /// Completed steps: 0, or where a resumed run goes on.
+    pub step: u64,
+    pub params: ParamCount,
+    /// Executed FLOPs of training on one token; see [`crate::model::flops`].
+    pub flops_per_token: f64,
+    pub schedule: crate::schedule::Schedule,
+    pub data: String,
+    pub tokenizer: Option<String>,
+    pub train_tokens: u64,
+    pub val_tokens: u64,
+    pub threads: usize,
+}
+
+/// How a run ended.
+#[derive(Clone, Debug)]
+pub struct Summary {
+    pub dir: PathBuf,
+    pub steps: u64,
+    pub last_checkpoint: Option<u64>,
+    pub eval: EvalRecord,
+    pub sample: Option<SampleRecord>,
+    /// Wall time of this process's share of the run.
+    pub elapsed: Duration,
+}
+
+/// How a new run starts, besides its configuration.
+#[derive(Clone, Debug, Default)]
+pub struct StartOptions {
+    /// Weights to start from instead of the seed's.
+    pub init_from: Option<PathBuf>,
+    /// Where every micro-batch is written as it is consumed: u32, little-endian, rows of
+    /// sequence_length + 1 ids.
+    pub record_batches: Option<PathBuf>,
+}
+
+/// A run that holds its directory and is ready to train.
+pub struct Run {
+    dir: RunDir,
+    source: Source,
+    trainer: Trainer,
+    held_out: HeldOut,
+    metrics: Metrics,
+    recorder: Option<BufWriter<File>>,
+    fingerprint: String,
+    notices: Vec<String>,
+}
+
+impl Run {
+    /// Starts a new run in `dir`, which must not hold one.
+    pub fn start(
+        dir: &Path,
+        config: RunConfig,
+        options: &StartOptions,
+        progress: &mut dyn Progress,
+    ) -> Result<Run> {
+        let device = Device::Cpu;
+        let source = Source::open(&config, progress)?;
+        // Everything that can be wrong with the input is found before the directory exists.
+        let trainer = new_trainer(&config, &source, options.init_from.as_deref(), &device)?;
+        let held_out = held_out(&config, &source)?;
+        Loader::new(source.dataset.train().clone(), config.loader())?;
+        let recorder = options.record_batches.as_deref().map(create).transpose()?;
+        let dir = RunDir::create(dir)?;
+        rundir::sweep(dir.path())?;
+        if let Some(tokenizer) = &source.tokenizer {
+            tokenizer.save(&dir.join(TOKENIZER_FILE))?;
+        }
+        let text = run_toml(&config, options, &trainer, &source)?;
+        files::write(&dir.join(RUN_FILE), text.as_bytes())?;
+        let metrics = Metrics::open(&dir, 0)?;
+        let mut run = Run {
+            dir,
+            fingerprint: source.dataset.fingerprint(),
+            source,
+            trainer,
+            held_out,
+            metrics,
+            recorder,
+            notices: Vec::new(),
+        };
+        if config.checkpoint.every > 0 {
+            run.save()?;
+        }
+        Ok(run)
+    }
+
+    /// Takes up the run in `dir` at its newest whole checkpoint, or from the start if nothing has
+    /// been saved.
+    ///
+    /// # Errors
+    /// The directory holds no run or a live process holds it; `run.toml` or the data set differ
+    /// from what the checkpoint was trained with, by name; no checkpoint is whole.
+    pub fn resume(dir: &Path, progress: &mut dyn Progress) -> Result<Run> {
+        let device = Device::Cpu;
+        let dir = RunDir::open(dir)?;
+        rundir::sweep(dir.path())?;
+        let (config, init_from) = read_run_toml(&dir.join(RUN_FILE))?;
+        let newest = checkpoint::newest_whole(dir.path())?;
+        let source = Source::open(&config, progress)?;
+        let fingerprint = source.dataset.fingerprint();
+        let mut notices = Vec::new();
+        let trainer = match newest {
+            None => new_trainer(&config, &source, init_from.as_deref(), &device)?,
+            Some(newest) => {
+                let state = &newest.state;
+                let differences = config.differences(&state.config);
+                if !differences.is_empty() {
+                    return Err(Error::input(format!(
+                        "{} and the checkpoint at step {} disagree: {}; set them back, or start another run",
+                        dir.join(RUN_FILE).display(),
+                        state.step,
+                        differences.join("; ")
+                    )));
+                }
+                if state.data != fingerprint {
+                    return Err(Error::input(format!(
+                        "the data set {} is not the one that the checkpoint at step {} was trained on; put that one back, or start another run",
+                        source.dataset.dir().display(),
+                        state.step
+                    )));
+                }
+                for damage in &newest.damage {
+                    notices.push(format!("passed over a checkpoint: {damage}"));
+                }
+                let start = Some(newest.dir.as_path());
+                let mut trainer = new_trainer(&config, &source, start, &device)?;
+                trainer.continue_from(state.step, |optimizer| {
+                    checkpoint::restore_optimizer(&newest.dir, state, optimizer)
+                })?;
+                trainer
+            }
+        };
+        let metrics = Metrics::open(&dir, trainer.completed())?;
+        Ok(Run {
+            held_out: held_out(&config, &source)?,
+            dir,
+            fingerprint,
+            source,
+            trainer,
+            metrics,
+            recorder: None,
+            notices,
+        })
+    }
+
+    /// Whether every step is done and `final/` is there.
+    pub fn is_finished(&self) -> bool {
+        self.trainer.completed() == self.steps() && self.dir.join(FINAL_DIR).exists()
+    }
+
+    fn steps(&self) -> u64 {
+        self.trainer.config().train.iterations
+    }
+
+    /// Trains to the end, or until `stop` is set: then it saves and returns
+    /// [`Error::Interrupted`] with the line that resumes.
+    pub fn train(&mut self, observer: &mut dyn Observer, stop: &AtomicBool) -> Result<Summary> {
+        let begin = Instant::now();
+        let config = self.trainer.config().clone();
+        observer.started(&self.info());
+        for notice in self.notices.drain(..) {
+            observer.noticed(&notice);
+        }
+        let steps = self.steps();
+        let loader = Loader::new(self.source.dataset.train().clone(), config.loader())?;
+        let batches = Prefetcher::start(loader, self.trainer.completed(), steps, PREFETCH)?;
+        let mut last_eval = None;
+        let mut last_sample = None;
+        while self.trainer.completed() < steps {
+            let (_, batch) = batches.next()?;
+            self.record(&batch)?;
+            let clock = Instant::now();
+            let mut record = self.trainer.step(&batch).map_err(|e| self.with_checkpoint(e))?;
+            record.tokens_per_second =
+                config.tokens_per_step() as f64 / clock.elapsed().as_secs_f64();
+            self.metrics.step(&record)?;
+            observer.stepped(&record);
+
+            let step = record.step;
+            let due = |every: u64| step == steps || (every > 0 && step.is_multiple_of(every));
+            if due(config.eval.every) {
+                let eval = self.evaluate()?;
+                self.metrics.eval(&eval)?;
+                observer.evaluated(&eval);
+                last_eval = Some(eval);
+            }
+            if due(config.sample.every)
+                && let Some(sample) = self.sample()?
+            {
+                self.metrics.sample(&sample)?;
+                observer.sampled(&sample);
+                last_sample = Some(sample);
+            }
+            let interrupted = stop.load(Ordering::Relaxed);
+            if due(config.checkpoint.every) || interrupted {
+                let dir = self.save()?;
+                observer.saved(step, &dir);
+            }
+            if interrupted && step < steps {
+                let dir = self.dir.path().display();
+                return Err(Error::Interrupted(format!(
+                    "stopped after step {step} and saved; go on with: lehr resume {dir}"
+                )));
+            }
+        }
+        if let Some(mut recorder) = self.recorder.take() {
+            recorder.flush().map_err(|e| Error::io("write", "the recorded batches", e))?;
+        }
+        export::write(
+            &self.dir.join(FINAL_DIR),
+            self.trainer.model_config(),
+            self.trainer.params(),
+            self.source.tokenizer.as_ref(),
+        )?;
+        Ok(Summary {
+            dir: self.dir.path().to_path_buf(),
+            steps,
+            last_checkpoint: rundir::saved_steps(self.dir.path())?.last().copied(),
+            // Both were logged before the last checkpoint; a run that resumes there looks again.
+            eval: last_eval.map_or_else(|| self.evaluate(), Ok)?,
+            sample: last_sample.map_or_else(|| self.sample(), |s| Ok(Some(s)))?,
+            elapsed: begin.elapsed(),
+        })
+    }
+
+    fn evaluate(&self) -> Result<EvalRecord> {
+        let evaluation = self.held_out.evaluate(self.trainer.reader())?;
+        Ok(EvalRecord {
+            step: self.trainer.completed(),
+            val_loss: evaluation.loss,
+            val_bits_per_byte: evaluation.bits_per_byte,
+            val_tokens: evaluation.tokens,
+        })
+    }
+
+    /// Text from the model as it is; `None` without a tokenizer or with `sample.tokens` 0.
+    fn sample(&self) -> Result<Option<SampleRecord>> {
+        let s = &self.trainer.config().sample;
+        let Some(tokenizer) = self.source.tokenizer.as_ref().filter(|_| s.tokens > 0) else {
+            return Ok(None);
+        };
+        let mut prompt = tokenizer.encode(&s.prompt)?;
+        if prompt.is_empty() {
+            prompt.extend(tokenizer.eot());
+        }
+        let sampling = SamplingConfig {
+            temperature: s.temperature,
+            top_k: (s.top_k > 0).then_some(s.top_k),
+            top_p: None,
+            seed: self.trainer.config().train.seed ^ self.trainer.completed(),
+        };
+        let reader = self.trainer.reader();
+        let ids = generate(reader, &prompt, s.tokens, tokenizer.eot(), &sampling)?;
+        // A model's vocabulary may be padded beyond the tokenizer's.
+        let known: Vec<u32> = ids
+            .into_iter()
+            .filter(|&id| (id as usize) < tokenizer.vocab_size())
+            .collect();
+        Ok(Some(SampleRecord {
+            step: self.trainer.completed(),
+            prompt: s.prompt.clone(),
+            sample: tokenizer.decode(&known)?,
+        }))
+    }
+
+    fn save(&mut self) -> Result<PathBuf> {
+        let config = self.trainer.config();
+        self.metrics.sync()?;
+        let dir = checkpoint::save(
+            self.dir.path(),
+            &Contents {
+                step: self.trainer.completed(),
+                config,
+                data: &self.fingerprint,
+                model: self.trainer.model_config(),
+                eot: self.source.eot(),
+                params: self.trainer.params(),
+                optimizer: self.trainer.optimizer(),
+            },
+        )?;
+        let c = &config.checkpoint;
+        checkpoint::retain(self.dir.path(), c.keep_last, c.permanent_every)?;
+        Ok(dir)
+    }
+
+    fn record(&mut self, batch: &StepBatch) -> Result<()> {
+        let Some(out) = &mut self.recorder else {
+            return Ok(());
+        };
+        for micro in &batch.micro_batches {
+            for row in 0..micro.rows {
+                for id in micro.window(row) {
+                    out.write_all(&id.to_le_bytes())
+                        .map_err(|e| Error::io("write", "the recorded batches", e))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds to an error of the step where the last good state lies.
+    fn with_checkpoint(&self, error: Error) -> Error {
+        let last = rundir::saved_steps(self.dir.path()).ok().and_then(|s| s.last().copied());
+        match (error, last) {
+            (Error::Input(message), Some(step)) => Error::Input(format!(
+                "{message}; the last good checkpoint is {}",
+                rundir::step_dir(self.dir.path(), step).display()
+            )),
+            (error, _) => error,
+        }
+    }
+
+    fn info(&self) -> Info {
+        let config = self.trainer.config();
+        let model = self.trainer.model_config();
+        let dataset = &self.source.dataset;
+        Info {
+            dir: self.dir.path().to_path_buf(),
+            config: config.clone(),
+            step: self.trainer.completed(),
+            params: ParamCount::of(model),
+            flops_per_token: ForwardFlops::train_per_token(model, config.train.sequence_length),
+            schedule: self.trainer.schedule().clone(),
+            data: config.data.path.clone(),
+            tokenizer: self.source.tokenizer.as_ref().map(|t| t.name().to_string()),
+            train_tokens: dataset.train().len(),
+            val_tokens: dataset.val().len(),
+            threads: rayon::current_num_threads(),
+        }
+    }
+}
+
+fn new_trainer(
+    config: &RunConfig,
+    source: &Source,
+    weights: Option<&Path>,
+    device: &Device,
+) -> Result<Trainer> {
+    let start = weights.map_or(Start::Seed, Start::Directory);
+    let (model, params) = initial_model(config, source.vocab_size(config)?, &start, device)?;
+    Trainer::new(config.clone(), model, params, device)
+}
+
+fn held_out(config: &RunConfig, source: &Source) -> Result<HeldOut> {
+    HeldOut::new(
+        source.dataset.val().clone(),
+        config.train.sequence_length,
+        config.train.batch_size,
+        config.eval.sequences,
+        source.token_bytes(),
+    )
+}
+
+fn create(path: &Path) -> Result<BufWriter<File>> {
+    let file = File::create(path).map_err(|e| Error::io("create", path, e))?;
+    Ok(BufWriter::new(file))
+}
+
+/// `run.toml`: what was run, under `[run]`, and the resolved configuration.
+fn run_toml(
+    config: &RunConfig,
+    options: &StartOptions,
+    trainer: &Trainer,
+    source: &Source,
+) -> Result<String> {
+    let model = trainer.model_config();
+    let per_token = ForwardFlops::train_per_token(model, config.train.sequence_length);
+    let tokens = config.tokens_per_step() * config.train.iterations;
+    let mut run = toml::Table::new();
+    let mut put = |key: &str, value: toml::Value| run.insert(key.to_string(), value);
+    put("lehr_version", env!("CARGO_PKG_VERSION").into());
+    put("device", "cpu".into());
+    put("threads", (rayon::current_num_threads() as i64).into());
+    put("parameters", (ParamCount::of(model).total as i64).into());
+    put("vocab_size", (model.vocab_size as i64).into());
+    put("tokens", (tokens as i64).into());
+    put("train_flops", (per_token * tokens as f64).into());
+    put("data_fingerprint", source.dataset.fingerprint().into());
+    if let Some(dir) = &options.init_from {
+        put("init_from", dir.display().to_string().into());
+    }
+    let mut table = toml::Table::new();
+    table.insert("run".into(), run.into());
+    table.extend(config.to_table());
+    toml::to_string(&table).map_err(Error::backend)
+}
+
+fn read_run_toml(path: &Path) -> Result<(RunConfig, Option<PathBuf>)> {
+    let text = std::fs::read_to_string(path).map_err(|e| Error::io("read", path, e))?;
+    let bad = |e: toml::de::Error| Error::corrupt(path, e.message().to_string());
+    let mut table: toml::Table = text.parse().map_err(bad)?;
+    let run = table.remove("run");
+    let config: RunConfig = table.try_into().map_err(bad)?;
+    config.validate()?;
+    let init_from = run.and_then(|r| Some(PathBuf::from(r.get("init_from")?.as_str()?)));
+    Ok((config, init_from))
+}
