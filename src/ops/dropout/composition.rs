@@ -1,0 +1,22 @@
+//! Dropout as a product with a mask made on the host.
+
+use super::Mask;
+use candle_core::{DType, Device, Result, Shape, Tensor};
+
+/// See [`super::dropout()`].
+pub(crate) fn dropout(x: &Tensor, mask: Mask) -> Result<Tensor> {
+    x * mask_tensor(mask, x.shape(), x.dtype(), x.device())?
+}
+
+/// The factors of all elements of a tensor of `shape`.
+pub(crate) fn mask_tensor(
+    mask: Mask,
+    shape: &Shape,
+    dtype: DType,
+    device: &Device,
+) -> Result<Tensor> {
+    let factors: Vec<f32> = (0..shape.elem_count() as u64)
+        .map(|i| mask.factor(i))
+        .collect();
+    Tensor::from_vec(factors, shape, device)?.to_dtype(dtype)
+}
