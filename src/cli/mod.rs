@@ -4,8 +4,17 @@ use crate::error::Result;
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 
+mod evaluate;
+mod export;
+mod flops;
+mod format;
 mod prepare;
+mod progress;
+mod resume;
+mod sample;
 mod schedule;
+mod signal;
+mod train;
 
 /// An LLM pretraining harness that knows the laws its own learning-rate schedule obeys.
 #[derive(Parser)]
@@ -17,8 +26,14 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    Train(train::Args),
+    Resume(resume::Args),
+    Evaluate(evaluate::Args),
+    Sample(sample::Args),
     Prepare(prepare::Args),
+    Export(export::Args),
     Schedule(schedule::Args),
+    Flops(flops::Args),
 }
 
 /// Parses the command line, runs the verb, and reports an error as one sentence on stderr.
@@ -35,7 +50,13 @@ pub fn main() -> ExitCode {
 
 fn run(command: Command) -> Result<()> {
     match command {
+        Command::Train(args) => train::run(args),
+        Command::Resume(args) => resume::run(args),
+        Command::Evaluate(args) => evaluate::run(args),
+        Command::Sample(args) => sample::run(args),
         Command::Prepare(args) => prepare::run(args),
+        Command::Export(args) => export::run(args),
         Command::Schedule(args) => schedule::run(args),
+        Command::Flops(args) => flops::run(args),
     }
 }

@@ -9,6 +9,7 @@ pub mod checkpoint;
 pub mod config;
 pub mod evaluate;
 pub mod export;
+pub mod load;
 pub mod metrics;
 pub mod recipe;
 pub mod run;

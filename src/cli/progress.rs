@@ -1,0 +1,227 @@
+//! What a run looks like while it runs: a bar on a terminal, plain lines elsewhere.
+
+use super::format::{bytes, clock, count, lr, thousands, wrap};
+use crate::schedule;
+use crate::train::metrics::{EvalRecord, SampleRecord, StepRecord};
+use crate::train::run::{Info, Observer, Summary};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::io::IsTerminal;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// Columns that everything fits into.
+const WIDTH: usize = 80;
+/// Without a terminal, a line is printed about this many times a run.
+const PLAIN_LINES: u64 = 20;
+/// Weight of the newest step in the smoothed loss and speed that the bar shows.
+const SMOOTHING: f64 = 0.1;
+
+/// The observer that talks to the person at the screen (on stderr; stdout stays for results).
+pub struct Screen {
+    bar: Option<ProgressBar>,
+    begin: Instant,
+    steps: u64,
+    first_step: u64,
+    flops_per_token: f64,
+    loss: Option<f64>,
+    speed: Option<f64>,
+}
+
+impl Screen {
+    pub fn new() -> Screen {
+        Screen {
+            bar: None,
+            begin: Instant::now(),
+            steps: 0,
+            first_step: 0,
+            flops_per_token: 0.0,
+            loss: None,
+            speed: None,
+        }
+    }
+
+    fn print(&self, text: &str) {
+        match &self.bar {
+            Some(bar) => bar.suspend(|| eprintln!("{text}")),
+            None => eprintln!("{text}"),
+        }
+    }
+
+    fn status(&self, r: &StepRecord) -> String {
+        let speed = self.speed.unwrap_or(0.0);
+        let done = r.step - self.first_step;
+        let left = (self.steps - r.step) as f64 * self.begin.elapsed().as_secs_f64() / done as f64;
+        format!(
+            "loss {:.3}  lr {}  |g| {:.2}  {}tok/s {}FLOP/s {}  eta {}",
+            self.loss.unwrap_or(r.loss),
+            lr(r.lr),
+            r.grad_norm,
+            unit(&count(speed)),
+            unit(&count(speed * self.flops_per_token)),
+            resident_memory().map_or(String::new(), bytes),
+            clock(Duration::from_secs_f64(left)),
+        )
+    }
+
+    /// The closing lines of a finished run.
+    pub fn finish(&mut self, summary: &Summary) {
+        if let Some(bar) = self.bar.take() {
+            bar.finish_and_clear();
+        }
+        if let Some(sample) = &summary.sample {
+            let text = format!("{}{}", sample.prompt, sample.sample);
+            eprintln!("\n{}\n", wrap(&text, WIDTH - 4, "    "));
+        }
+        let dir = summary.dir.display();
+        eprintln!(
+            "done  val {} after {} steps, {}",
+            loss_in_words(&summary.eval),
+            thousands(summary.steps),
+            clock(summary.elapsed)
+        );
+        eprintln!("      {dir}/curve.csv   {dir}/final");
+        eprintln!("next  lehr sample {dir} --prompt \"It is a truth\"");
+    }
+}
+
+/// `21.0 k` as `21.0k`, to stand before a unit.
+fn unit(count: &str) -> String {
+    match count.split_once(' ') {
+        Some((digits, multiple)) => format!("{digits} {multiple}"),
+        None => format!("{count} "),
+    }
+}
+
+fn loss_in_words(eval: &EvalRecord) -> String {
+    let bits = eval.val_bits_per_byte;
+    format!(
+        "{:.4} nats a token{}",
+        eval.val_loss,
+        bits.map_or(String::new(), |b| format!(" ({b:.3} bits a byte)"))
+    )
+}
+
+impl Observer for Screen {
+    fn started(&mut self, info: &Info) {
+        let c = &info.config;
+        self.begin = Instant::now();
+        self.steps = c.train.iterations;
+        self.first_step = info.step;
+        self.flops_per_token = info.flops_per_token;
+        let left = format!(
+            "{} {} parameters ({} without embeddings)",
+            c.model.family,
+            count(info.params.total as f64),
+            count(info.params.non_embedding as f64)
+        );
+        let threads = match info.threads {
+            1 => "1 thread".to_string(),
+            n => format!("{n} threads"),
+        };
+        eprintln!("{}", row("lehr", &left, &format!("cpu, {threads}, f32")));
+        let tokenizer = info.tokenizer.as_deref().unwrap_or("tokens as they are");
+        let left = format!("{}, {} tokens", info.data, count(info.train_tokens as f64));
+        eprintln!("{}", row("data", &left, tokenizer));
+        let tokens = c.tokens_per_step();
+        let accumulation = match c.train.grad_accumulation {
+            1 => String::new(),
+            k => format!(" × {k}"),
+        };
+        let batch = format!(
+            "batch {} × {}{accumulation} = {} tokens a step",
+            c.train.batch_size,
+            c.train.sequence_length,
+            thousands(tokens)
+        );
+        let total = tokens * c.train.iterations;
+        let flops = info.flops_per_token * total as f64;
+        let size = format!("{} tokens, {}FLOP", count(total as f64), count(flops));
+        eprintln!("{}", row("", &batch, &size));
+        let lrs: Vec<f64> = (0..self.steps).map(|s| info.schedule.lr(s)).collect();
+        let line = schedule::sparkline(&lrs, 16);
+        eprintln!("lr    {line}  {}", info.schedule.describe());
+        let steps = format!("{} steps", thousands(self.steps));
+        let run = info.dir.display().to_string();
+        eprintln!("{}", row("run", &run, &steps));
+        if info.step > 0 {
+            eprintln!("      goes on after step {}", thousands(info.step));
+        }
+        if std::io::stderr().is_terminal() {
+            let style = ProgressStyle::with_template("{pos:>6}/{len} {percent:>3}%  {msg}");
+            let bar = ProgressBar::with_draw_target(
+                Some(self.steps),
+                ProgressDrawTarget::stderr_with_hz(4),
+            );
+            bar.set_style(style.expect("the template is well-formed"));
+            bar.set_position(info.step);
+            self.bar = Some(bar);
+        }
+    }
+
+    fn stepped(&mut self, r: &StepRecord) {
+        let smooth = |old: Option<f64>, new: f64| match old {
+            Some(old) if new.is_finite() => Some(old + SMOOTHING * (new - old)),
+            Some(old) => Some(old),
+            None => Some(new),
+        };
+        self.loss = smooth(self.loss, r.loss);
+        self.speed = smooth(self.speed, r.tokens_per_second);
+        if r.skipped {
+            self.print(&format!(
+                "{:>6}  update left out: loss {} gradient norm {}",
+                r.step, r.loss, r.grad_norm
+            ));
+        }
+        let status = self.status(r);
+        match &self.bar {
+            Some(bar) => {
+                bar.set_position(r.step);
+                bar.set_message(status);
+            }
+            None => {
+                if r.step == 1 || r.step.is_multiple_of(self.steps.div_ceil(PLAIN_LINES)) {
+                    eprintln!("{:>6}/{} {status}", r.step, self.steps);
+                }
+            }
+        }
+    }
+
+    fn evaluated(&mut self, r: &EvalRecord) {
+        self.print(&format!("{:>6}  val {}", r.step, loss_in_words(r)));
+    }
+
+    fn sampled(&mut self, r: &SampleRecord) {
+        if r.step < self.steps {
+            let text = format!("{}{}", r.prompt, r.sample);
+            self.print(&format!("{:>6}\n{}", r.step, wrap(&text, WIDTH - 4, "    ")));
+        }
+    }
+
+    fn saved(&mut self, _step: u64, _dir: &Path) {}
+
+    fn noticed(&mut self, message: &str) {
+        self.print(&format!("note  {message}"));
+    }
+}
+
+impl Drop for Screen {
+    fn drop(&mut self) {
+        if let Some(bar) = self.bar.take() {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+/// `label  left …… right`, filling the width.
+fn row(label: &str, left: &str, right: &str) -> String {
+    let used = 6 + left.chars().count() + right.chars().count();
+    let gap = " ".repeat(WIDTH.saturating_sub(used).max(3));
+    format!("{label:<6}{left}{gap}{right}")
+}
+
+/// Resident memory of this process in bytes, where the system tells.
+fn resident_memory() -> Option<u64> {
+    let statm = std::fs::read_to_string("/proc/self/statm").ok()?;
+    let pages: u64 = statm.split_whitespace().nth(1)?.parse().ok()?;
+    Some(pages * 4096)
+}

@@ -1,0 +1,303 @@
+//! `lehr train`: flags to a configuration, a run, its closing lines.
+
+use super::progress::Screen;
+use super::signal;
+use crate::error::{Error, Result};
+use crate::model::Family;
+use crate::schedule::{Decay, Shape};
+use crate::train::config::NonFinite;
+use crate::train::load;
+use crate::train::recipe::Layers;
+use crate::train::run::{Run, StartOptions};
+use crate::train::rundir::RUN_FILE;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use toml::Value;
+
+/// Pretrain a model
+///
+/// Without any flag: a small Llama on the corpus that ships, in minutes. The recipe comes first,
+/// flags over it, --set over both.
+#[derive(clap::Args)]
+#[command(after_help = "Example:\n  lehr train --scheduler wsd --wsd-fract-decay 0.2")]
+pub struct Args {
+    /// Recipe: the name of one that ships, or a TOML file
+    #[arg(long, value_name = "NAME|FILE")]
+    config: Option<String>,
+    /// Sets any key of the configuration
+    #[arg(long, value_name = "SECTION.KEY=VALUE")]
+    set: Vec<String>,
+    /// Name of the run, a directory under --out
+    #[arg(long)]
+    name: Option<String>,
+    /// Where runs live
+    #[arg(long, default_value = "checkpoints", value_name = "DIR")]
+    out: PathBuf,
+    /// Starts from these weights: a checkpoint or a Hugging Face directory
+    #[arg(long, value_name = "DIR")]
+    init_from: Option<PathBuf>,
+    /// Writes the batches as they are consumed: u32, rows of sequence_length + 1
+    #[arg(long, value_name = "FILE")]
+    record_batches: Option<PathBuf>,
+    /// Prints the resolved configuration and ends
+    #[arg(long)]
+    dry_run: bool,
+
+    #[command(flatten, next_help_heading = "Model")]
+    model: ModelFlags,
+    #[command(flatten, next_help_heading = "Data")]
+    data: DataFlags,
+    #[command(flatten, next_help_heading = "Schedule")]
+    schedule: ScheduleFlags,
+    #[command(flatten, next_help_heading = "Training")]
+    training: TrainingFlags,
+}
+
+#[derive(clap::Args)]
+struct ModelFlags {
+    #[arg(long)]
+    model: Option<Family>,
+    #[arg(long)]
+    n_layer: Option<i64>,
+    #[arg(long)]
+    n_head: Option<i64>,
+    /// Key/value heads; 0: as many as --n-head
+    #[arg(long)]
+    n_kv_head: Option<i64>,
+    #[arg(long)]
+    n_embd: Option<i64>,
+    /// Whether the head shares the embedding's table
+    #[arg(long)]
+    tied: Option<bool>,
+    #[arg(long)]
+    dropout: Option<f64>,
+    #[arg(long)]
+    init_std: Option<f64>,
+}
+
+#[derive(clap::Args)]
+struct DataFlags {
+    /// Text, a folder or glob of it, a Hub data set, or a prepared directory
+    #[arg(long, value_name = "PATH")]
+    data: Option<String>,
+    /// char | bpe-N | gpt2 | a tokenizer.json
+    #[arg(long)]
+    tokenizer: Option<String>,
+    #[arg(long)]
+    vocab_size: Option<i64>,
+}
+
+#[derive(clap::Args)]
+struct ScheduleFlags {
+    /// constant | linear | cosine | cos-inf | wsd | wsd-s | 811 | multistep | inverse-sqrt |
+    /// table:FILE, each with :key=value,…
+    #[arg(long, value_name = "SPEC")]
+    scheduler: Option<String>,
+    /// Peak learning rate
+    #[arg(long, allow_negative_numbers = true)]
+    lr: Option<f64>,
+    /// Warm-up: steps, a share such as 5%, or tokens
+    #[arg(long, alias = "warmup", value_name = "STEPS|SHARE|TOKENS")]
+    warmup_steps: Option<String>,
+    /// Share of the run that WSD cools down over
+    #[arg(long, value_name = "SHARE")]
+    wsd_fract_decay: Option<f64>,
+    /// Where WSD ends, as a share of the peak
+    #[arg(long, value_name = "SHARE")]
+    wsd_final_lr_scale: Option<f64>,
+    /// How WSD cools down: linear | cosine | mirror-cosine | square | sqrt | exp | power:P
+    #[arg(long)]
+    decay_type: Option<String>,
+}
+
+#[derive(clap::Args)]
+struct TrainingFlags {
+    /// Steps
+    #[arg(long)]
+    iterations: Option<i64>,
+    #[arg(long)]
+    sequence_length: Option<i64>,
+    /// Sequences a micro-batch
+    #[arg(long)]
+    batch_size: Option<i64>,
+    /// Micro-batches a step
+    #[arg(long, alias = "grad-accumulation")]
+    acc_steps: Option<i64>,
+    #[arg(long)]
+    seed: Option<i64>,
+    #[arg(long)]
+    weight_decay: Option<f64>,
+    #[arg(long)]
+    beta1: Option<f64>,
+    #[arg(long)]
+    beta2: Option<f64>,
+    #[arg(long)]
+    grad_clip: Option<f64>,
+    /// What a NaN or infinite loss does
+    #[arg(long)]
+    non_finite: Option<NonFinite>,
+    /// Steps between evaluations
+    #[arg(long)]
+    eval_interval: Option<i64>,
+    /// Steps between checkpoints
+    #[arg(long)]
+    checkpoint_every: Option<i64>,
+    /// Checkpoints kept; 0: all
+    #[arg(long)]
+    keep_last: Option<i64>,
+    /// Multiples of this step are never deleted
+    #[arg(long)]
+    permanent_every: Option<i64>,
+    /// Steps between text samples
+    #[arg(long)]
+    sample_every: Option<i64>,
+    /// What samples continue
+    #[arg(long)]
+    prompt: Option<String>,
+}
+
+pub fn run(args: Args) -> Result<()> {
+    let layers = args.layers()?;
+    let config = layers.finish()?;
+    if args.dry_run {
+        print!("{}", toml::to_string(&config.to_table()).map_err(Error::backend)?);
+        return Ok(());
+    }
+    let shape = config.schedule.scheduler.split(':').next().unwrap_or("run");
+    let name = match &args.name {
+        Some(name) => name.clone(),
+        None => free_name(&args.out, &format!("{}-{shape}", config.model.family)),
+    };
+    let options = StartOptions {
+        init_from: args.init_from.as_deref().map(load::weights_dir).transpose()?,
+        record_batches: args.record_batches,
+    };
+    let mut progress = super::prepare::screen();
+    let dir = args.out.join(name);
+    train(Run::start(&dir, config, &options, &mut progress)?)
+}
+
+/// Trains a run to its end, with the screen and Ctrl-C attached.
+pub fn train(mut run: Run) -> Result<()> {
+    let stop = signal::stop_flag()?;
+    let mut screen = Screen::new();
+    let summary = run.train(&mut screen, stop)?;
+    screen.finish(&summary);
+    Ok(())
+}
+
+/// `base`, or `base-2`, `base-3`, … where runs of that name exist.
+fn free_name(out: &Path, base: &str) -> String {
+    let taken = |name: &str| out.join(name).join(RUN_FILE).exists();
+    if !taken(base) {
+        return base.to_string();
+    }
+    let numbered = (2..).map(|i| format!("{base}-{i}"));
+    numbered.into_iter().find(|name| !taken(name)).expect("some number is free")
+}
+
+impl Args {
+    fn layers(&self) -> Result<Layers> {
+        let mut layers = Layers::new();
+        if let Some(recipe) = &self.config {
+            layers.recipe(recipe)?;
+        }
+        let (m, d, t) = (&self.model, &self.data, &self.training);
+        let text = |v: &Option<String>| v.clone().map(Value::String);
+        let whole = |v: Option<i64>| v.map(Value::Integer);
+        let real = |v: Option<f64>| v.map(Value::Float);
+        let flags = [
+            ("--model", "model.family", m.model.map(|f| Value::String(f.to_string()))),
+            ("--n-layer", "model.n_layer", whole(m.n_layer)),
+            ("--n-head", "model.n_head", whole(m.n_head)),
+            ("--n-kv-head", "model.n_kv_head", whole(m.n_kv_head)),
+            ("--n-embd", "model.n_embd", whole(m.n_embd)),
+            ("--tied", "model.tied", m.tied.map(Value::Boolean)),
+            ("--dropout", "model.dropout", real(m.dropout)),
+            ("--init-std", "model.init_std", real(m.init_std)),
+            ("--data", "data.path", text(&d.data)),
+            ("--tokenizer", "data.tokenizer", text(&d.tokenizer)),
+            ("--vocab-size", "data.vocab_size", whole(d.vocab_size)),
+            ("--lr", "schedule.peak_lr", real(self.schedule.lr)),
+            ("--warmup-steps", "schedule.warmup", text(&self.schedule.warmup_steps)),
+            ("--iterations", "train.iterations", whole(t.iterations)),
+            ("--sequence-length", "train.sequence_length", whole(t.sequence_length)),
+            ("--batch-size", "train.batch_size", whole(t.batch_size)),
+            ("--acc-steps", "train.grad_accumulation", whole(t.acc_steps)),
+            ("--seed", "train.seed", whole(t.seed)),
+            ("--weight-decay", "optim.weight_decay", real(t.weight_decay)),
+            ("--beta1", "optim.beta1", real(t.beta1)),
+            ("--beta2", "optim.beta2", real(t.beta2)),
+            ("--grad-clip", "optim.grad_clip", real(t.grad_clip)),
+            (
+                "--non-finite",
+                "train.non_finite",
+                t.non_finite.map(|n| Value::String(format!("{n:?}").to_lowercase())),
+            ),
+            ("--eval-interval", "eval.every", whole(t.eval_interval)),
+            ("--checkpoint-every", "checkpoint.every", whole(t.checkpoint_every)),
+            ("--keep-last", "checkpoint.keep_last", whole(t.keep_last)),
+            ("--permanent-every", "checkpoint.permanent_every", whole(t.permanent_every)),
+            ("--sample-every", "sample.every", whole(t.sample_every)),
+            ("--prompt", "sample.prompt", text(&t.prompt)),
+        ];
+        for (flag, key, value) in flags {
+            let Some(value) = value else { continue };
+            if matches!(value, Value::Integer(n) if n < 0) {
+                return Err(Error::input(format!("{flag} {value}: it must be 0 or more")));
+            }
+            layers.set(key, value, flag)?;
+        }
+        self.schedule.lay(&mut layers)?;
+        for assignment in &self.set {
+            layers.assign(assignment)?;
+        }
+        if let Some(path) = &self.init_from {
+            let dir = load::weights_dir(path)?;
+            adopt_tokenizer(&dir, self.data.tokenizer.is_some(), &mut layers)?;
+        }
+        Ok(layers)
+    }
+}
+
+impl ScheduleFlags {
+    /// Lays `--scheduler` over, and the flags of the field's schedule codebase over its WSD.
+    fn lay(&self, layers: &mut Layers) -> Result<()> {
+        let current = layers.get("schedule", "scheduler").and_then(Value::as_str);
+        let spec = self.scheduler.as_deref().or(current).unwrap_or_default();
+        let mut shape = Shape::from_str(spec)?;
+        let touched = self.wsd_fract_decay.is_some()
+            || self.wsd_final_lr_scale.is_some()
+            || self.decay_type.is_some();
+        match &mut shape {
+            Shape::Wsd { fraction, decay, final_ratio } => {
+                *fraction = self.wsd_fract_decay.unwrap_or(*fraction);
+                *final_ratio = self.wsd_final_lr_scale.unwrap_or(*final_ratio);
+                if let Some(text) = &self.decay_type {
+                    *decay = Decay::from_str(text)?;
+                }
+            }
+            _ if touched => {
+                return Err(Error::input(format!(
+                    "--wsd-fract-decay, --wsd-final-lr-scale and --decay-type shape WSD, but the schedule is {spec}; add --scheduler wsd"
+                )));
+            }
+            _ => {}
+        }
+        let value = Value::String(shape.to_string());
+        layers.set("schedule.scheduler", value, "--scheduler")
+    }
+}
+
+/// A model that is trained on keeps its own tokenizer, unless another is asked for by name.
+fn adopt_tokenizer(dir: &Path, asked: bool, layers: &mut Layers) -> Result<()> {
+    let tokenizer = load::tokenizer_file(dir);
+    match tokenizer.filter(|_| !asked) {
+        Some(path) => {
+            let value = Value::String(path.display().to_string());
+            layers.set("data.tokenizer", value, "--init-from")
+        }
+        None => Ok(()),
+    }
+}
+
