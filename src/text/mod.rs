@@ -1,8 +1,12 @@
 //! From text to batches: readers, tokenizers, token shards, the loader. No candle here.
 
+pub mod atomic;
 pub mod dataset;
 pub mod loader;
+pub mod permutation;
+pub mod prefetch;
 pub mod prepare;
 pub mod readers;
 pub mod shards;
+pub mod store;
 pub mod tokenizer;
