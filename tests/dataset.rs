@@ -5,6 +5,7 @@ use lehr::text::loader::{Loader, LoaderConfig};
 use lehr::text::shards::{ShardWriter, TokenWidth};
 use lehr::text::store::TokenStore;
 use lehr::text::synthetic::MarkovSource;
+use lehr::text::tokenizer::Tokenizer;
 use std::fs;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
@@ -269,6 +270,37 @@ fn a_synthetic_data_set_trains_and_is_not_overwritten() {
         .unwrap_err()
         .to_string();
     assert_says(&message, &["holds a data set already"]);
+}
+
+#[test]
+fn the_tokenizer_beside_the_tokens_is_found_and_checked() {
+    let dir = fixture();
+    assert!(
+        Dataset::open(dir.path())
+            .unwrap()
+            .tokenizer()
+            .unwrap()
+            .is_none()
+    );
+    let chars = Tokenizer::train_chars(&"abc".chars().collect());
+    chars.save(&dir.path().join("tokenizer.json")).unwrap();
+    let message = Dataset::open(dir.path())
+        .unwrap()
+        .tokenizer()
+        .err()
+        .unwrap()
+        .to_string();
+    assert_says(&message, &["tokenizer.json", "24"]);
+
+    edit_index(dir.path(), |index| {
+        index["vocab_size"] = chars.vocab_size().into()
+    });
+    let found = Dataset::open(dir.path())
+        .unwrap()
+        .tokenizer()
+        .unwrap()
+        .unwrap();
+    assert_eq!(found.encode("cab").unwrap(), chars.encode("cab").unwrap());
 }
 
 /// The shipped corpus is the one that its provenance describes.
