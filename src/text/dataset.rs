@@ -4,6 +4,7 @@
 use crate::files;
 use super::shards::{SplitIndex, TokenWidth};
 use super::store::{ShardFile, TokenStore};
+use super::tokenizer::Tokenizer;
 use crate::error::{Error, Result};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -251,9 +252,26 @@ impl Dataset {
         self.index.as_ref().map(|index| index.vocab_size)
     }
 
-    /// The tokenizer's file, if there is one beside the tokens.
-    pub fn tokenizer_path(&self) -> Option<PathBuf> {
-        Some(self.dir.join(TOKENIZER_FILE)).filter(|path| path.is_file())
+    /// The tokenizer beside the tokens, if there is one.
+    ///
+    /// # Errors
+    /// Those of [`Tokenizer::from_file`], and [`Error::Input`] when it is not the one that made
+    /// the tokens: its vocabulary is of another size than the index says.
+    pub fn tokenizer(&self) -> Result<Option<Tokenizer>> {
+        let path = self.dir.join(TOKENIZER_FILE);
+        if !path.is_file() {
+            return Ok(None);
+        }
+        let tokenizer = Tokenizer::from_file(&path)?;
+        let (has, says) = (tokenizer.vocab_size(), self.vocab_size());
+        match says {
+            Some(says) if says != has => Err(Error::input(format!(
+                "{} has {has} tokens and the data beside it was made with {says}; restore the \
+                 file or run `lehr prepare` again",
+                path.display()
+            ))),
+            _ => Ok(Some(tokenizer)),
+        }
     }
 
     /// A hash of what a run would read, in hex: `resume` compares it to refuse changed data.

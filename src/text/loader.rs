@@ -290,3 +290,6 @@ impl Iterator for EvalBatches {
 }
 
 impl ExactSizeIterator for EvalBatches {}
+
+#[cfg(test)]
+mod tests;

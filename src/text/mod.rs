@@ -8,4 +8,5 @@ pub mod prepare;
 pub mod readers;
 pub mod shards;
 pub mod store;
+pub mod synthetic;
 pub mod tokenizer;
