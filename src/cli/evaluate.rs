@@ -5,7 +5,6 @@ use crate::error::{Error, Result};
 use crate::files;
 use crate::model::hf;
 use crate::text::dataset::Dataset;
-use crate::text::shards::TokenWidth;
 use crate::text::store::TokenStore;
 use crate::train::evaluate::HeldOut;
 use crate::train::load::Loaded;
@@ -133,7 +132,7 @@ fn ids_store(ids: &[u32]) -> Result<Arc<TokenStore>> {
     if ids.len() < 2 {
         return Err(Error::input("a loss needs at least 2 tokens"));
     }
-    Ok(Arc::new(TokenStore::from_ids(ids, TokenWidth::U32)))
+    Ok(Arc::new(TokenStore::from_ids(ids)?))
 }
 
 fn write_logits(path: &Path, ids: &[u32], loaded: &Loaded) -> Result<()> {

@@ -2,7 +2,7 @@
 
 use super::shards::TokenWidth;
 use crate::error::{Error, Result};
-use memmap2::Mmap;
+use memmap2::{Mmap, MmapMut};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
@@ -61,7 +61,28 @@ impl TokenStore {
     }
 
     /// Tokens in the stream.
-    pub fn len(&self) -> u64 {
+/// A store of ids that lie in memory, for text tokenised on the spot.
+    ///
+    /// # Errors
+    /// [`Error::Backend`] when the system gives no memory.
+    pub fn from_ids(ids: &[u32]) -> Result<TokenStore> {
+        let mut map = MmapMut::map_anon(4 * ids.len().max(1)).map_err(Error::backend)?;
+        for (slot, id) in map.chunks_exact_mut(4).zip(ids) {
+            slot.copy_from_slice(&id.to_le_bytes());
+        }
+        let shard = Shard {
+            path: PathBuf::from("(memory)"),
+            map: map.make_read_only().map_err(Error::backend)?,
+            width: TokenWidth::U32,
+            start: 0,
+        };
+        Ok(TokenStore {
+            shards: vec![shard],
+            len: ids.len() as u64,
+        })
+    }
+
+        pub fn len(&self) -> u64 {
         self.len
     }
 

@@ -34,10 +34,7 @@ impl Source {
         if dataset.train().len() + dataset.val().len() <= VERIFY_UP_TO {
             dataset.verify()?;
         }
-        let tokenizer = dataset
-            .tokenizer_path()
-            .map(|path| Tokenizer::from_file(&path))
-            .transpose()?;
+        let tokenizer = dataset.tokenizer()?;
         Ok(Source { dataset, tokenizer })
     }
 
