@@ -16,7 +16,7 @@ pub(crate) fn mask_tensor(
     device: &Device,
 ) -> Result<Tensor> {
     let factors: Vec<f32> = (0..shape.elem_count() as u64)
-        .map(|i| mask.factor(i))
+        .map(|i| mask.starting_at(i).get(0))
         .collect();
     Tensor::from_vec(factors, shape, device)?.to_dtype(dtype)
 }
