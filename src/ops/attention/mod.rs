@@ -35,15 +35,12 @@ pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, dropout: Option<Dropout>) -
     if kv_heads == 0 || heads % kv_heads != 0 {
         bail!("attention: {kv_heads} key heads do not divide {heads} query heads");
     }
-    let mask = dropout
-        .filter(|dropout| dropout.p != 0.0)
-        .map(Mask::new)
-        .transpose()?;
+    let mask = dropout.map(Mask::new).transpose()?;
     if bridge::fits(&[q, k, v]) {
         let (k, v) = (bridge::unit_stride(k)?, bridge::unit_stride(v)?);
         return bridge::unit_stride(q)?.apply_op3(&k, &v, fused::Attention::new(mask));
     }
-    composition::attention(q, k, v, mask)
+    composition::attention(q, k, v, dropout)
 }
 
 #[cfg(test)]
@@ -71,11 +68,10 @@ mod tests {
         ];
         for shape in shapes {
             for dropout in [None, Some(DROPOUT)] {
-                let mask = dropout.map(|dropout| Mask::new(dropout).unwrap());
                 check(
                     &inputs(shape),
                     |t| attention(&t[0], &t[1], &t[2], dropout),
-                    |t| composition::attention(&t[0], &t[1], &t[2], mask),
+                    |t| composition::attention(&t[0], &t[1], &t[2], dropout),
                 );
             }
         }
@@ -112,9 +108,9 @@ mod tests {
 
     #[test]
     fn gradients_are_those_of_finite_differences() {
-        for mask in [None, Some(Mask::new(DROPOUT).unwrap())] {
+        for dropout in [None, Some(DROPOUT)] {
             finite_differences(&inputs([1, 4, 2, 1, 2]), |t| {
-                composition::attention(&t[0], &t[1], &t[2], mask)
+                composition::attention(&t[0], &t[1], &t[2], dropout)
             });
         }
     }
