@@ -22,6 +22,9 @@
 //! `KV` key and value heads, `hd` head width, `V` vocabulary.
 
 pub mod attention;
+#[cfg(test)]
+mod check;
+mod cpu;
 pub mod dropout;
 pub mod embedding;
 pub mod gelu;

@@ -1,15 +1,10 @@
 //! Attention as candle operations; materialises the `[B, H, T, T]` weights.
 
-use super::super::dropout::{Mask, composition::mask_tensor};
+use crate::ops::dropout::{Dropout, composition::factors};
 use candle_core::{D, Result, Tensor};
 
 /// See [`super::attention()`].
-pub(crate) fn attention(
-    q: &Tensor,
-    k: &Tensor,
-    v: &Tensor,
-    dropout: Option<Mask>,
-) -> Result<Tensor> {
+pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, dropout: Option<Dropout>) -> Result<Tensor> {
     let (_, t, heads, head_dim) = q.dims4()?;
     let q_bhtd = q.transpose(1, 2)?.contiguous()?;
     let k_bhtd = heads_of_queries(k, heads)?;
@@ -30,8 +25,8 @@ pub(crate) fn attention(
     let highest = scores_bhtt.max_keepdim(D::Minus1)?.detach();
     let exp_bhtt = scores_bhtt.broadcast_sub(&highest)?.exp()?;
     let mut weights_bhtt = exp_bhtt.broadcast_div(&exp_bhtt.sum_keepdim(D::Minus1)?)?;
-    if let Some(mask) = dropout {
-        let factors = mask_tensor(mask, weights_bhtt.shape(), q.dtype(), q.device())?;
+    if let Some(dropout) = dropout {
+        let factors = factors(dropout, weights_bhtt.shape(), q.dtype(), q.device())?;
         weights_bhtt = (weights_bhtt * factors)?;
     }
     weights_bhtt.matmul(&v_bhtd)?.transpose(1, 2)?.contiguous()

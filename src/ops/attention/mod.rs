@@ -9,7 +9,10 @@
 //! Cost: 2·B·H·T²·hd FLOPs forward (the masked half is not counted), 5·B·H·T²·hd backward.
 
 pub mod composition;
+mod cpu;
+mod fused;
 
+use super::cpu::bridge;
 use super::dropout::{Dropout, Mask};
 use candle_core::{Result, Tensor, bail};
 
@@ -32,9 +35,90 @@ pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, dropout: Option<Dropout>) -
     if kv_heads == 0 || heads % kv_heads != 0 {
         bail!("attention: {kv_heads} key heads do not divide {heads} query heads");
     }
-    let mask = dropout
-        .filter(|dropout| dropout.p != 0.0)
-        .map(Mask::new)
-        .transpose()?;
-    composition::attention(q, k, v, mask)
+    let mask = dropout.map(Mask::new).transpose()?;
+    if bridge::fits(&[q, k, v]) {
+        let (k, v) = (bridge::unit_stride(k)?, bridge::unit_stride(v)?);
+        return bridge::unit_stride(q)?.apply_op3(&k, &v, fused::Attention::new(mask));
+    }
+    composition::attention(q, k, v, dropout)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::check::{check, finite_differences, random};
+
+    const DROPOUT: Dropout = Dropout { p: 0.25, key: 3 };
+
+    fn inputs([b, t, heads, kv_heads, head_dim]: [usize; 5]) -> [Tensor; 3] {
+        [
+            (random((b, t, heads, head_dim), 1) * 3.0).unwrap(),
+            random((b, t, kv_heads, head_dim), 2),
+            random((b, t, kv_heads, head_dim), 3),
+        ]
+    }
+
+    #[test]
+    fn fused_agrees_with_the_composition() {
+        let shapes = [
+            [2, 2, 1, 1, 3],
+            [2, 67, 6, 2, 40],
+            [1, 64, 2, 2, 16],
+            [1, 150, 4, 1, 8],
+        ];
+        for shape in shapes {
+            for dropout in [None, Some(DROPOUT)] {
+                check(
+                    &inputs(shape),
+                    |t| attention(&t[0], &t[1], &t[2], dropout),
+                    |t| composition::attention(&t[0], &t[1], &t[2], dropout),
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_single_position_sees_itself() {
+        let [q, k, v] = inputs([3, 1, 4, 2, 8]);
+        let o = attention(&q, &k, &v, None).unwrap();
+        let expected = v
+            .repeat((1, 1, 1, 2))
+            .unwrap()
+            .reshape((3, 1, 4, 8))
+            .unwrap();
+        let difference = (o - expected).unwrap().abs().unwrap().max_all().unwrap();
+        assert_eq!(difference.to_scalar::<f32>().unwrap(), 0.0);
+    }
+
+    #[test]
+    fn the_future_is_not_seen() {
+        let [q, k, v] = inputs([1, 70, 2, 1, 8]);
+        let before = attention(&q, &k, &v, None).unwrap();
+        let last = random((1, 1, 1, 8), 9);
+        let v = Tensor::cat(&[v.narrow(1, 0, 69).unwrap(), last.clone()], 1).unwrap();
+        let k = Tensor::cat(&[k.narrow(1, 0, 69).unwrap(), last], 1).unwrap();
+        let after = attention(&q, &k, &v, None).unwrap();
+        let of = |o: &Tensor, from, count| -> Vec<f32> {
+            let o = o.narrow(1, from, count).unwrap();
+            o.flatten_all().unwrap().to_vec1().unwrap()
+        };
+        assert_eq!(of(&before, 0, 69), of(&after, 0, 69));
+        assert_ne!(of(&before, 69, 1), of(&after, 69, 1));
+    }
+
+    #[test]
+    fn gradients_are_those_of_finite_differences() {
+        for dropout in [None, Some(DROPOUT)] {
+            finite_differences(&inputs([1, 4, 2, 1, 2]), |t| {
+                composition::attention(&t[0], &t[1], &t[2], dropout)
+            });
+        }
+    }
+
+    #[test]
+    fn heads_that_do_not_divide_are_refused() {
+        let [q, k, v] = inputs([1, 3, 4, 3, 2]);
+        let error = attention(&q, &k, &v, None).unwrap_err();
+        assert!(error.to_string().contains("do not divide"), "{error}");
+    }
 }

@@ -5,7 +5,10 @@
 //! Backward is the rotation by the opposite angle. Cost: 3 FLOPs an element; bound by memory.
 
 pub mod composition;
+mod cpu;
+mod fused;
 
+use super::cpu::bridge;
 use candle_core::{DType, Device, Result, Tensor, bail};
 
 /// Cosines and sines of every position and pair, `[positions, hd/2]`.
@@ -86,5 +89,65 @@ pub fn rope(x: &Tensor, table: &RopeTable) -> Result<Tensor> {
             2 * table.cos.dims()[1]
         );
     }
+    if bridge::fits(&[x, &table.cos, &table.sin]) {
+        let fused = fused::Rope {
+            table: table.clone(),
+            opposite: false,
+        };
+        return bridge::unit_stride(x)?.apply_op1(fused);
+    }
     composition::rope(x, table)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::check::{check, finite_differences, random};
+
+    fn table(head_dim: usize) -> RopeTable {
+        RopeTable::new(64, head_dim, 10_000.0, &Device::Cpu).unwrap()
+    }
+
+    #[test]
+    fn fused_agrees_with_the_composition() {
+        for shape in [[1, 1, 1, 2], [2, 35, 3, 40], [1, 64, 2, 6]] {
+            let table = table(shape[3]);
+            check(
+                &[random(shape.as_slice(), 1)],
+                |t| rope(&t[0], &table),
+                |t| composition::rope(&t[0], &table),
+            );
+        }
+    }
+
+    #[test]
+    fn gradients_are_those_of_finite_differences() {
+        let table = table(4);
+        finite_differences(&[random((1, 3, 2, 4), 1)], |t| {
+            composition::rope(&t[0], &table)
+        });
+    }
+
+    #[test]
+    fn scores_depend_on_the_distance_alone() {
+        let table = table(8);
+        let row = random((1, 1, 1, 8), 1);
+        let x = row.repeat((1, 20, 1, 1)).unwrap();
+        let x = rope(&x, &table)
+            .unwrap()
+            .squeeze(2)
+            .unwrap()
+            .squeeze(0)
+            .unwrap();
+        let scores: Vec<Vec<f32>> = x.matmul(&x.t().unwrap()).unwrap().to_vec2().unwrap();
+        assert!((scores[3][1] - scores[19][17]).abs() < 1e-5);
+        assert!((scores[3][1] - scores[3][2]).abs() > 1e-3);
+    }
+
+    #[test]
+    fn more_positions_than_the_table_has_are_refused() {
+        let error = rope(&random((1, 65, 1, 4), 1), &table(4)).unwrap_err();
+        assert!(error.to_string().contains("65 positions"), "{error}");
+        assert!(RopeTable::new(4, 5, 10_000.0, &Device::Cpu).is_err());
+    }
 }
