@@ -237,7 +237,10 @@ mod tests {
                 let schedule = schedule(shape, steps, warmup).unwrap();
                 for step in 0..steps + 3 {
                     let lr = schedule.lr(step);
-                    assert!((0.0..=1.0).contains(&lr), "{shape} {steps} {warmup} {step}: {lr}");
+                    assert!(
+                        (0.0..=1.0).contains(&lr),
+                        "{shape} {steps} {warmup} {step}: {lr}"
+                    );
                 }
             }
         }

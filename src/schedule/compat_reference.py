@@ -4,7 +4,7 @@
 
 Needs nothing but Python. OneCycleLR follows torch.optim.lr_scheduler's phases and annealing
 functions; the two lambdas follow the original's closures. Each row: spec; steps; warm-up; step,
-multiple of the peak. Short runs are written whole, longer ones at their corners and on a stride.
+multiple of the peak. Runs are written at their corners and on a stride.
 """
 
 import math
@@ -79,10 +79,10 @@ def main():
         for fraction in (0.1, 0.2, 0.29):
             start = total - int(fraction * total)
             corners |= {start - 1, start, start + 1}
-        steps = sorted(s for s in corners | set(range(0, total, max(1, total // 40))) if s >= 0)
+        steps = sorted(s for s in corners | set(range(0, total, total // 8)) if s >= 0)
         for spec, lr in cases(total, warmup):
             for s in steps:
-                print(f"{spec};{total};{warmup};{s},{lr(s)!r}")
+                print(f"{spec};{total};{warmup};{s},{lr(s):.15g}")
 
 
 main()

@@ -110,9 +110,7 @@ impl FromStr for Decay {
                     )));
                 };
                 let p = power.parse().map_err(|_| {
-                    Error::input(format!(
-                        "decay=power:P needs a number for P, not '{power}'"
-                    ))
+                    Error::input(format!("decay=power:P needs a number for P, not '{power}'"))
                 })?;
                 Decay::Power(p)
             }

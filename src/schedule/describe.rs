@@ -34,7 +34,12 @@ mod tests {
 
     #[test]
     fn thousands() {
-        let cases = [(0, "0"), (999, "999"), (1440, "1,440"), (1_234_567, "1,234,567")];
+        let cases = [
+            (0, "0"),
+            (999, "999"),
+            (1440, "1,440"),
+            (1_234_567, "1,234,567"),
+        ];
         for (n, text) in cases {
             assert_eq!(count(n), text);
         }
@@ -42,7 +47,12 @@ mod tests {
 
     #[test]
     fn percents() {
-        let cases = [(0.2, "20 %"), (0.125, "12.5 %"), (1.0, "100 %"), (0.0, "0 %")];
+        let cases = [
+            (0.2, "20 %"),
+            (0.125, "12.5 %"),
+            (1.0, "100 %"),
+            (0.0, "0 %"),
+        ];
         for (ratio, text) in cases {
             assert_eq!(percent(ratio), text);
         }

@@ -59,7 +59,10 @@ impl<'a> Keys<'a> {
     ) -> Result<Option<T>> {
         let shape = self.shape;
         self.take(names)
-            .map(|text| text.parse().map_err(|_| bad(shape, names[0], text, expected)))
+            .map(|text| {
+                text.parse()
+                    .map_err(|_| bad(shape, names[0], text, expected))
+            })
             .transpose()
     }
 

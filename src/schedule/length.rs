@@ -31,16 +31,16 @@ pub(super) fn steps_of(fraction: f64, total: u64) -> u64 {
     ((fraction * total as f64).round() as u64).min(total)
 }
 
-/// Resolves moments that must follow one another within a run of `total` steps.
+/// Resolves moments that must follow one another within a run of `total` steps. In a short run
+/// fractions may round to one and the same step; none rounds to step 0.
 pub(super) fn increasing(shape: &str, key: &str, at: &[Length], total: u64) -> Result<Vec<u64>> {
-    if at.is_empty() {
-        return Err(Error::input(format!(
-            "{shape}: {key} needs at least one moment, such as {key}=0.8"
-        )));
-    }
     let mut resolved: Vec<u64> = Vec::with_capacity(at.len());
+    let mut before: Option<Length> = None;
     for &moment in at {
-        let step = moment.resolve(shape, key, total)?;
+        let step = match moment {
+            Length::Fraction(f) if f > 0.0 => moment.resolve(shape, key, total)?.max(1),
+            _ => moment.resolve(shape, key, total)?,
+        };
         if step == 0 || step > total {
             return Err(Error::input(format!(
                 "{shape}: {key} names step {}, outside the run of {} steps",
@@ -48,16 +48,19 @@ pub(super) fn increasing(shape: &str, key: &str, at: &[Length], total: u64) -> R
                 count(total)
             )));
         }
-        if let Some(&before) = resolved.last()
-            && step <= before
-        {
-            return Err(Error::input(format!(
-                "{shape}: {key} must rise, but step {} follows step {} in a run of {} steps",
-                count(step),
-                count(before),
-                count(total)
-            )));
+        if let (Some(before), Some(&step_before)) = (before, resolved.last()) {
+            let rises = match (before, moment) {
+                (Length::Fraction(a), Length::Fraction(b)) => a < b,
+                _ => step_before < step,
+            };
+            if !rises {
+                return Err(Error::input(format!(
+                    "{shape}: {key} must rise, but {moment} follows {before} in a run of {} steps",
+                    count(total)
+                )));
+            }
         }
+        before = Some(moment);
         resolved.push(step);
     }
     Ok(resolved)
@@ -81,7 +84,8 @@ impl FromStr for Length {
         if let Ok(steps) = text.replace('_', "").parse() {
             return Ok(Length::Steps(steps));
         }
-        match ratio(text) {
+        // What has neither point, exponent nor percent sign would be steps, and is not (`-3`).
+        match ratio(text).filter(|_| text.contains(['.', 'e', 'E', '%'])) {
             Some(fraction) => Ok(Length::Fraction(fraction)),
             None => Err(Error::input(format!(
                 "'{text}' is neither steps (300) nor a fraction of the run (0.05, 5%)"

@@ -150,7 +150,13 @@ impl Resolved {
                 fraction,
                 decay,
                 final_ratio,
-            } => Resolved::WsdS(wsd_s::WsdS::new(ends, *fraction, *decay, *final_ratio, run)?),
+            } => Resolved::WsdS(wsd_s::WsdS::new(
+                ends,
+                *fraction,
+                *decay,
+                *final_ratio,
+                run,
+            )?),
             Shape::MultiStep { at, factor } => {
                 Resolved::MultiStep(multistep::MultiStep::new(at, *factor, run)?)
             }
@@ -213,9 +219,7 @@ impl Schedule {
             // A table's entries are LRs already.
             Resolved::Table(table) => table.at(step),
             Resolved::Compat(compat) => self.spec.peak_lr * compat.at(step),
-            _ if step < self.warmup => {
-                self.spec.peak_lr * ((step + 1) as f64 / self.warmup as f64)
-            }
+            _ if step < self.warmup => self.spec.peak_lr * ((step + 1) as f64 / self.warmup as f64),
             resolved => self.spec.peak_lr * resolved.curve().at(step),
         }
     }

@@ -24,7 +24,10 @@ mod tests {
 
     #[test]
     fn draws_from_zero_to_the_peak() {
-        assert_eq!(sparkline(&[0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0], 7), "▁▂▃▄▅▆▇");
+        assert_eq!(
+            sparkline(&[0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0], 7),
+            "▁▂▃▄▅▆▇"
+        );
         assert_eq!(sparkline(&[1e-3; 10], 3), "▇▇▇");
         assert_eq!(sparkline(&[0.0; 4], 4), "▁▁▁▁");
     }

@@ -140,7 +140,7 @@ mod tests {
             assert_eq!(warmup, expected, "{text}");
             assert_eq!(warmup.to_string().parse::<Warmup>().unwrap(), expected);
         }
-        for text in ["", "-3", "x", "tokens", "-1M tokens", "3 miles", "é"] {
+        for text in ["", "-3", "NaN", "x", "tokens", "-1M tokens", "3 miles", "é"] {
             assert!(text.parse::<Warmup>().is_err(), "{text}");
         }
     }
@@ -157,9 +157,13 @@ mod tests {
         assert_eq!(steps("0.05", None), Ok(50));
         assert_eq!(steps("4097 tokens", Some(4096)), Ok(2));
         assert_eq!(steps("4096 tokens", Some(4096)), Ok(1));
-        assert!(steps("1M tokens", None).unwrap_err().contains("--tokens-per-step"));
+        assert!(
+            steps("1M tokens", None)
+                .unwrap_err()
+                .contains("--tokens-per-step")
+        );
         assert!(steps("1M tokens", Some(0)).is_err());
         assert!(steps("1.5", None).unwrap_err().contains("1.5"));
-        assert!(steps("NaN", None).is_err());
+        assert!(Warmup::Fraction(f64::NAN).resolve(1000, None).is_err());
     }
 }
