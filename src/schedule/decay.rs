@@ -136,7 +136,7 @@ impl<'de> serde::Deserialize<'de> for Decay {
 mod tests {
     use super::*;
 
-    pub const ALL: [Decay; 8] = [
+    const ALL: [Decay; 8] = [
         Decay::Linear,
         Decay::Cosine,
         Decay::MirrorCosine,

@@ -38,6 +38,8 @@ mod wsd;
 mod wsd_s;
 
 #[cfg(test)]
+mod properties;
+#[cfg(test)]
 mod tests;
 
 pub use decay::Decay;
@@ -200,6 +202,11 @@ impl Schedule {
         if spec.steps == 0 {
             return Err(Error::input(
                 "a schedule needs at least 1 step, but the run has 0",
+            ));
+        }
+        if spec.tokens_per_step == Some(0) {
+            return Err(Error::input(
+                "a step must consume at least 1 token, not 0 (--tokens-per-step)",
             ));
         }
         let warmup = spec.warmup.resolve(spec.steps, spec.tokens_per_step)?;

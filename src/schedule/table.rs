@@ -23,6 +23,8 @@ pub struct Table {
     values: Values,
     file: String,
     run: u64,
+    /// Step and value of the highest LR.
+    highest: (u64, f64),
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -94,13 +96,19 @@ impl Table {
                  drop that entry or make it positive"
             )));
         }
+        let highest = values.highest();
         let run = steps;
-        Ok(Table { values, file, run })
+        Ok(Table {
+            values,
+            file,
+            run,
+            highest,
+        })
     }
 
     /// The highest LR in the file.
     pub(super) fn peak_lr(&self) -> f64 {
-        self.values.highest().1
+        self.highest.1
     }
 }
 
@@ -111,7 +119,7 @@ impl Curve for Table {
     }
 
     fn landmarks(&self) -> Vec<Landmark> {
-        vec![Landmark::new(self.values.highest().0, "highest")]
+        vec![Landmark::new(self.highest.0, "highest")]
     }
 
     fn words(&self) -> String {

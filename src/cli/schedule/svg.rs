@@ -28,7 +28,6 @@ const CURVES: [(&str, &str, &str); 8] = [
 pub(super) fn draw(schedules: &[Schedule], tokens_per_step: Option<u64>) -> String {
     let highest = schedules.iter().map(Schedule::peak_lr).fold(0.0, f64::max);
     let steps = schedules[0].steps();
-    let last = (steps - 1).max(1) as f64;
     let lines: Vec<Vec<String>> = schedules
         .iter()
         .map(|s| wrap_legend(&s.describe()))
@@ -52,7 +51,7 @@ pub(super) fn draw(schedules: &[Schedule], tokens_per_step: Option<u64>) -> Stri
     );
     let top = nice_ceiling(highest);
     let y_of = |lr: f64| BOTTOM - (BOTTOM - TOP) * lr / top;
-    let x_of = |step: f64| LEFT + (RIGHT - LEFT) * step / last;
+    let x_of = |step: f64| LEFT + (RIGHT - LEFT) * step / steps as f64;
     for tick in ticks(top, 5) {
         let y = y_of(tick);
         let class = if tick == 0.0 { "axis" } else { "grid" };
@@ -65,7 +64,10 @@ pub(super) fn draw(schedules: &[Schedule], tokens_per_step: Option<u64>) -> Stri
             short(tick)
         );
     }
-    for tick in ticks(last, 6).into_iter().filter(|t| t.fract() == 0.0) {
+    for tick in ticks(steps as f64, 6)
+        .into_iter()
+        .filter(|t| t.fract() == 0.0)
+    {
         let x = x_of(tick);
         let _ = writeln!(
             out,
