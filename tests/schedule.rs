@@ -43,7 +43,7 @@ fn shows_key_steps_and_a_plot_in_eighty_columns() {
         "{text}"
     );
     for part in [
-        "warmup done",
+        "warmup ends",
         "cooldown starts",
         "last step",
         "5.000e-5",

@@ -262,7 +262,7 @@ impl Schedule {
         let mut all = vec![Landmark::new(0, "first step")];
         let warmup = self.warmup_steps();
         if warmup > 0 {
-            all.push(Landmark::new(warmup - 1, "warmup done"));
+            all.push(Landmark::new(warmup - 1, "warmup ends"));
         }
         all.extend(self.curve.curve().landmarks());
         all.retain(|mark| mark.step < self.steps());

@@ -49,12 +49,21 @@ fn braille(schedule: &Schedule, highest: f64) -> Vec<String> {
     let (wide, high) = (COLUMNS * 2, ROWS * 4);
     let mut cells = vec![[0u32; COLUMNS]; ROWS];
     let mut before: Option<usize> = None;
+    let marks = schedule.landmarks();
+    let last = schedule.steps() - 1;
     for x in 0..wide {
         let step = sample(x as u64, wide as u64, schedule.steps());
+        let next = sample(x as u64 + 1, wide as u64, schedule.steps()).min(last);
         let y = row_of(schedule.lr(step), highest, high);
-        // A jump is drawn as a vertical stroke.
+        // A jump is drawn as a vertical stroke, and a phase that is narrower than a column shows
+        // the landmarks that bound it.
         let from = before.unwrap_or(y);
-        for dot in y.min(from)..=y.max(from) {
+        let (mut low, mut top) = (y.min(from), y.max(from));
+        for mark in marks.iter().filter(|m| (step..next).contains(&m.step)) {
+            let row = row_of(schedule.lr(mark.step), highest, high);
+            (low, top) = (low.min(row), top.max(row));
+        }
+        for dot in low..=top {
             cells[dot / 4][x / 2] |= DOTS[dot % 4][x % 2];
         }
         before = Some(y);
