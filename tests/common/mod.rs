@@ -1,0 +1,97 @@
+//! What the tests that drive the binary share: a small corpus and a smaller model.
+#![allow(dead_code)] // each test binary uses its own part
+
+use assert_cmd::Command;
+use std::path::{Path, PathBuf};
+use tempfile::TempDir;
+
+/// A folder to work in, with a corpus of a few documents in it.
+pub struct Place {
+    pub dir: TempDir,
+}
+
+/// Flags of a model that trains in milliseconds.
+pub const TINY: &[&str] = &[
+    "--n-layer", "1", "--n-head", "2", "--n-embd", "16", "--sequence-length", "16",
+    "--batch-size", "4", "--tokenizer", "char", "--data", "text.txt", "--warmup-steps", "2",
+    "--set", "sample.tokens=8", "--set", "eval.sequences=4",
+];
+
+impl Place {
+    pub fn new() -> Place {
+        let place = Place {
+            dir: tempfile::tempdir().unwrap(),
+        };
+        let mut text = String::new();
+        for i in 0..40 {
+            text += &format!("Document {i} says that {} and {} are {}.\n", i * 7, i + 3, i * 8);
+            text += "It goes on for a while, as documents do, and then it ends.\n<|endoftext|>\n";
+        }
+        std::fs::write(place.path("text.txt"), text).unwrap();
+        place
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    pub fn run(&self, name: &str) -> PathBuf {
+        self.path("checkpoints").join(name)
+    }
+
+    /// The binary, run in this folder.
+    pub fn lehr(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_lehr"));
+        command.current_dir(self.dir.path()).args(args);
+        command
+    }
+
+    /// `lehr train` of the tiny model with more flags.
+    pub fn train(&self, name: &str, more: &[&str]) -> Command {
+        let mut command = self.lehr(&["train", "--name", name]);
+        command.args(TINY).args(more);
+        command
+    }
+
+    /// Runs and returns what it said on stderr; it must fail, without a panic, in one sentence.
+    pub fn refused(&self, mut command: Command) -> String {
+        let output = command.output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(!output.status.success(), "it went through: {said}");
+        assert!(!said.contains("panicked"), "{said}");
+        let sentence = said.lines().rfind(|l| l.starts_with("error: "));
+        sentence.unwrap_or_else(|| panic!("no error line in: {said}")).to_string()
+    }
+}
+
+/// Lines of `metrics.jsonl`, parsed.
+pub fn metrics(run: &Path) -> Vec<serde_json::Value> {
+    let text = std::fs::read_to_string(run.join("metrics.jsonl")).unwrap();
+    text.lines().map(|l| serde_json::from_str(l).unwrap()).collect()
+}
+
+/// What a resumed run must have in common with one that was never interrupted: every file that
+/// holds results, bit for bit, and the metrics without their clock.
+pub fn results(run: &Path) -> Vec<(String, Vec<u8>)> {
+    let mut list = Vec::new();
+    let mut add = |name: String, path: PathBuf| list.push((name, std::fs::read(path).unwrap()));
+    for name in ["curve.csv", "curve.val.csv", "final/model.safetensors"] {
+        add(name.into(), run.join(name));
+    }
+    let mut steps: Vec<_> = std::fs::read_dir(run)
+        .unwrap()
+        .map(|e| e.unwrap().file_name().into_string().unwrap())
+        .filter(|n| n.starts_with("step-"))
+        .collect();
+    steps.sort();
+    for step in steps {
+        for file in ["model.safetensors", "optimizer.safetensors"] {
+            add(format!("{step}/{file}"), run.join(&step).join(file));
+        }
+    }
+    for mut line in metrics(run) {
+        line.as_object_mut().unwrap().remove("tokens_per_second");
+        list.push(("metrics.jsonl".into(), line.to_string().into_bytes()));
+    }
+    list
+}
