@@ -136,8 +136,8 @@ pub(crate) fn sum<const K: usize>(slices: [&[f32]; K], f: impl Fn([f32; K]) -> f
     let split = slices.map(|slice| slice.as_chunks::<LANES>());
     for chunk in 0..split[0].0.len() {
         let chunks: [&[f32; LANES]; K] = std::array::from_fn(|k| &split[k].0[chunk]);
-        for i in 0..LANES {
-            lanes.0[i] += f(std::array::from_fn(|k| chunks[k][i]));
+        for (i, lane) in lanes.0.iter_mut().enumerate() {
+            *lane += f(std::array::from_fn(|k| chunks[k][i]));
         }
     }
     for i in 0..split[0].1.len() {
@@ -152,8 +152,8 @@ simd! {
         let mut lanes = [f32::NEG_INFINITY; LANES];
         let (whole, rest) = x.as_chunks::<LANES>();
         for x in whole {
-            for i in 0..LANES {
-                lanes[i] = if x[i] > lanes[i] { x[i] } else { lanes[i] };
+            for (lane, &x) in lanes.iter_mut().zip(x) {
+                *lane = if x > *lane { x } else { *lane };
             }
         }
         for (lane, &x) in lanes.iter_mut().zip(rest) {
@@ -173,9 +173,9 @@ simd! {
         let mut lanes = Lanes([0.0; LANES]);
         let (whole, rest) = x.as_chunks_mut::<LANES>();
         for x in whole {
-            for i in 0..LANES {
-                x[i] = exp::<FMA>(madd::<FMA>(x[i], scale, -shift));
-                lanes.0[i] += x[i];
+            for (lane, x) in lanes.0.iter_mut().zip(x) {
+                *x = exp::<FMA>(madd::<FMA>(*x, scale, -shift));
+                *lane += *x;
             }
         }
         for (lane, x) in lanes.0.iter_mut().zip(rest) {

@@ -2,19 +2,15 @@
 
 use rayon::prelude::*;
 
-/// Rows a task.
+/// Rows of the table a task.
 const BLOCK: usize = 64;
 
-/// `out[n] = table[ids[n]]`.
+/// `out[n] = table[ids[n]]`: copies alone, too little work to wake other threads for.
 pub(super) fn forward(ids: &[u32], table: &[f32], width: usize, out: &mut [f32]) {
-    out.par_chunks_mut(BLOCK * width)
-        .zip(ids.par_chunks(BLOCK))
-        .for_each(|(out, ids)| {
-            for (out, &id) in out.chunks_exact_mut(width).zip(ids) {
-                let start = id as usize * width;
-                out.copy_from_slice(&table[start..start + width]);
-            }
-        });
+    for (out, &id) in out.chunks_exact_mut(width).zip(ids) {
+        let start = id as usize * width;
+        out.copy_from_slice(&table[start..start + width]);
+    }
 }
 
 /// Sorts positions by id, positions of one id in order: those of id `v` become

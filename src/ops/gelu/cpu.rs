@@ -6,7 +6,7 @@ use rayon::prelude::*;
 /// Elements a task.
 const BLOCK: usize = 1 << 13;
 /// 2·√(2/π): the sigmoid's argument is 2u.
-const SLOPE: f32 = 1.595_769_1;
+const SLOPE: f32 = 1.595_769;
 const CUBIC: f32 = 0.044_715;
 
 /// `y = x·σ(2u)`.

@@ -28,7 +28,7 @@ impl RopeTable {
     /// # Errors
     /// When `head_dim` is odd or zero.
     pub fn new(positions: usize, head_dim: usize, theta: f64, device: &Device) -> Result<Self> {
-        if head_dim == 0 || head_dim % 2 != 0 {
+        if head_dim == 0 || !head_dim.is_multiple_of(2) {
             bail!("rope: the head width must be even, not {head_dim}");
         }
         let half = head_dim / 2;
