@@ -127,8 +127,8 @@ pub fn prepare(config: &PrepareConfig, progress: &mut dyn Progress) -> Result<Da
     let split = corpus.survey(config, progress)?;
     if split.is_by_position() {
         progress.note(&format!(
-            "the corpus is one document: its last {:.3} % are held out",
-            100.0 * config.val_fraction
+            "the corpus is one document: its last {} % are held out",
+            (1e5 * config.val_fraction).round() / 1e3
         ));
     }
     let tokenizer = match ready {

@@ -109,18 +109,25 @@ impl Hub {
 
     /// Fetches one file into the cache, and checks that all of it came.
     fn download(&self, repo: &ApiRepo, name: &str) -> Result<PathBuf> {
+        let metadata =
+            patiently(|| self.api.metadata(&repo.url(name))).map_err(|e| self.explain(e, name))?;
+        let expected = metadata.size() as u64;
+        let blob = self
+            .cache
+            .dataset(self.id.clone())
+            .blob_path(metadata.etag());
+        let part = blob.with_extension("part");
+        // A transfer that was killed after its last byte has nothing left to ask for.
+        if std::fs::metadata(&part).is_ok_and(|part| part.len() >= expected) {
+            let _ = std::fs::remove_file(&part);
+        }
         let path = patiently(|| repo.download(name)).map_err(|e| self.explain(e, name))?;
-        let expected = patiently(|| self.api.metadata(&repo.url(name)))
-            .map_err(|e| self.explain(e, name))?
-            .size() as u64;
         let metadata = std::fs::metadata(&path).map_err(|e| Error::io("read", &path, e))?;
         if metadata.len() == expected {
             return Ok(path);
         }
         // A server that ignores ranges appends to what a broken transfer left.
-        if let Ok(blob) = std::fs::canonicalize(&path) {
-            let _ = std::fs::remove_file(blob);
-        }
+        let _ = std::fs::remove_file(&blob);
         let _ = std::fs::remove_file(&path);
         Err(Error::input(format!(
             "{name} of {} came with {} bytes instead of {expected} and was removed; run again",

@@ -68,6 +68,11 @@ impl Source {
     /// A file that the user named outright: a name that says nothing means plain text.
     pub fn named(path: &Path, name: String) -> Result<Source> {
         let metadata = fs::metadata(path).map_err(|e| Error::io("read", path, e))?;
+        if !metadata.is_file() {
+            return Err(Error::input(format!(
+                "{name} is no regular file; a corpus is read more than once, so save it to a file"
+            )));
+        }
         let (format, compression) = by_name(path).unwrap_or_else(|| {
             let compression = match path.extension().and_then(|e| e.to_str()) {
                 Some("gz") => Compression::Gzip,
