@@ -32,7 +32,7 @@ pub struct Args {
     /// Token ids
     #[arg(long, value_name = "ID,ID,…", value_delimiter = ',', group = "what")]
     tokens: Option<Vec<u32>>,
-    /// With --tokens: writes their logits, f32 [tokens, vocabulary], as safetensors
+    /// With --tokens: writes their logits, f32 [tokens, vocabulary], as safetensors, and no more
     #[arg(long, value_name = "FILE", requires = "tokens")]
     logits: Option<PathBuf>,
     /// Windows evaluated, from the beginning; 0: all
@@ -62,6 +62,8 @@ pub fn run(args: Args) -> Result<()> {
             loaded.check_ids(ids)?;
             if let Some(path) = &args.logits {
                 write_logits(path, ids, &loaded)?;
+                println!("{} written", path.display());
+                return Ok(());
             }
             ids_store(ids)?
         }

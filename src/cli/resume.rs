@@ -1,5 +1,6 @@
 //! `lehr resume`.
 
+use super::prepare::Watcher;
 use crate::error::Result;
 use crate::train::run::Run;
 use std::path::PathBuf;
@@ -15,7 +16,7 @@ pub struct Args {
 }
 
 pub fn run(args: Args) -> Result<()> {
-    let mut progress = super::prepare::screen();
+    let mut progress = Watcher::new()?;
     let run = Run::resume(&args.dir, &mut progress)?;
     if run.is_finished() {
         eprintln!("nothing left to do: {} is finished", args.dir.display());

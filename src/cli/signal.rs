@@ -1,18 +1,23 @@
-//! Ctrl-C: the first one asks the run to save and stop, the second ends the process at once.
+//! Ctrl-C: the first one asks the work at hand to stop cleanly, the second ends the process.
 
 use crate::error::{Error, Result};
+use std::sync::Once;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 static STOP: AtomicBool = AtomicBool::new(false);
+static INSTALLED: Once = Once::new();
 
-/// A flag that Ctrl-C (or SIGTERM) sets.
+/// The flag that Ctrl-C sets; the first call installs the handler.
 pub fn stop_flag() -> Result<&'static AtomicBool> {
-    ctrlc::set_handler(|| {
-        if STOP.swap(true, Ordering::Relaxed) {
-            std::process::exit(130);
-        }
-        eprintln!("\nstopping after this step; once more to end at once");
-    })
-    .map_err(Error::backend)?;
+    let mut outcome = Ok(());
+    INSTALLED.call_once(|| {
+        outcome = ctrlc::set_handler(|| {
+            if STOP.swap(true, Ordering::Relaxed) {
+                std::process::exit(130);
+            }
+            eprintln!("\nstopping; once more to end at once");
+        });
+    });
+    outcome.map_err(Error::backend)?;
     Ok(&STOP)
 }

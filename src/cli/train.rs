@@ -1,5 +1,6 @@
 //! `lehr train`: flags to a configuration, a run, its closing lines.
 
+use super::prepare::Watcher;
 use super::progress::Screen;
 use super::signal;
 use crate::error::{Error, Result};
@@ -172,7 +173,7 @@ pub fn run(args: Args) -> Result<()> {
         init_from: args.init_from.as_deref().map(load::weights_dir).transpose()?,
         record_batches: args.record_batches,
     };
-    let mut progress = super::prepare::screen();
+    let mut progress = Watcher::new()?;
     let dir = args.out.join(name);
     train(Run::start(&dir, config, &options, &mut progress)?)
 }

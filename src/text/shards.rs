@@ -127,6 +127,19 @@ impl ShardWriter {
     /// [`Error::Input`] for a token that does not fit the width, [`Error::Io`] naming the shard
     /// when it cannot be written.
     pub fn write_document(&mut self, tokens: &[u32], text_bytes: u64) -> Result<()> {
+        self.write_part(tokens, text_bytes)?;
+        self.end_document();
+        Ok(())
+    }
+
+    /// Counts the parts written since the last document as one document.
+    pub fn end_document(&mut self) {
+        self.index.documents += 1;
+    }
+
+    /// Appends a part of a document too long to be held whole; [`Self::end_document`] follows the
+    /// last part. Errors as [`Self::write_document`] has them.
+    pub fn write_part(&mut self, tokens: &[u32], text_bytes: u64) -> Result<()> {
         if let Some(&token) = tokens.iter().find(|&&t| t > self.width.max_id()) {
             return Err(Error::input(format!(
                 "token id {token} does not fit the {}-byte shards of {}; the tokenizer gives ids \
@@ -154,7 +167,6 @@ impl ShardWriter {
             rest = later;
         }
         self.index.tokens += tokens.len() as u64;
-        self.index.documents += 1;
         self.index.bytes += text_bytes;
         Ok(())
     }
@@ -268,7 +280,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut writer = ShardWriter::create(dir.path(), "train", TokenWidth::U16, 4).unwrap();
         writer.write_document(&[1, 2, 3], 5).unwrap();
-        writer.write_document(&[4, 5, 6, 7, 8, 0x102], 9).unwrap();
+        writer.write_part(&[4, 5, 6], 4).unwrap();
+        writer.write_part(&[7, 8, 0x102], 5).unwrap();
+        writer.end_document();
         writer.write_document(&[], 0).unwrap();
         let index = writer.finish().unwrap();
         assert_eq!((index.tokens, index.documents, index.bytes), (9, 3, 14));

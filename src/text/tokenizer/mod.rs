@@ -25,13 +25,13 @@ pub use spec::TokenizerSpec;
 pub use train::SMALLEST_BPE;
 
 use crate::error::{Error, Result};
+use crate::files;
 use any::Any;
 use bpe::ByteBpe;
 use cache::WordCache;
 use chars::Chars;
 use pretokenize::Scanner;
 use std::collections::BTreeSet;
-use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -268,16 +268,7 @@ impl Tokenizer {
             Kind::Bpe(bpe) => format!("{:#}\n", json::write_bpe(bpe)),
             Kind::Any(any) => any.source.clone(),
         };
-        let aside = path.with_extension("json.tmp");
-        let written = std::fs::File::create(&aside).and_then(|mut file| {
-            file.write_all(text.as_bytes())?;
-            file.sync_all()?;
-            std::fs::rename(&aside, path)
-        });
-        written.map_err(|e| {
-            let _ = std::fs::remove_file(&aside);
-            Error::io("write", path, e)
-        })
+        files::write(path, text.as_bytes())
     }
 }
 
