@@ -28,7 +28,7 @@ import twin  # noqa: E402
 
 SHAPE = ["--n-layer", 2, "--n-head", 4, "--n-embd", 64, "--sequence-length", 64, "--batch-size", 8]
 LENGTH, ROWS = 64, 8
-PEAK_LR, WARMUP = 3e-3, 10
+WARMUP = 10
 # Bounds beside the loss: loose enough for f32 rounding over 100 steps, tight enough that a wrong
 # decay group, epsilon, clip or bias correction fails (README.md lists what each of them gives).
 GRAD_NORM_TOLERANCE = 0.02
@@ -42,6 +42,9 @@ def arguments():
     parser.add_argument("--tied", choices=["true", "false"], nargs="+", default=["true", "false"])
     parser.add_argument("--steps", type=int, default=100)
     parser.add_argument("--tolerance", type=float, default=2e-3, help="largest loss difference, nats (default: 2e-3)")
+    # Above about 2e-3 tied models this small train at the edge of stability, where any two orders of
+    # summation part ways: there the twin would measure chaos.
+    parser.add_argument("--lr", type=float, default=1e-3, help="peak LR (default: 1e-3)")
     parser.add_argument("--scheduler", default="wsd:fraction=0.2", metavar="SPEC")
     parser.add_argument("--tokenizer", default="bpe-1024", metavar="SPEC")
     parser.add_argument("--seed", type=int, default=1)
@@ -55,7 +58,7 @@ def train_with_lehr(args, name, family, acc, tied):
     """Runs Lehr; returns its run directory and the micro-batches [steps][acc] of rows [b, t+1]."""
     batches = args.work / f"{name}.batches"
     words = ["train", "--model", family, *SHAPE, "--acc-steps", acc, "--tied", tied, "--iterations", args.steps,
-             "--lr", PEAK_LR, "--warmup-steps", WARMUP, "--scheduler", args.scheduler, "--data", args.data,
+             "--lr", args.lr, "--warmup-steps", WARMUP, "--scheduler", args.scheduler, "--data", args.data,
              "--tokenizer", args.tokenizer, "--seed", args.seed, "--name", name, "--out", args.work,
              "--checkpoint-every", args.steps, "--record-batches", batches]
     if family == "llama":
@@ -168,7 +171,7 @@ def main():
         torch.set_num_threads(args.threads)
     results, failures = [], []
     if not args.json:
-        print(f"torch {re.split(r'[+]', torch.__version__)[0]}, {args.steps} steps of {ROWS} x {LENGTH} tokens, f32, {args.scheduler}, peak LR {PEAK_LR:g}")
+        print(f"torch {re.split(r'[+]', torch.__version__)[0]}, {args.steps} steps of {ROWS} x {LENGTH} tokens, f32, {args.scheduler}, peak LR {args.lr:g}")
         print("case                 loss first→last   largest |Δloss|       |g|     weights         m         v")
     for family in args.model:
         for tied in args.tied:
