@@ -204,7 +204,6 @@ def check_in(args, name, failures, final, config):
 def main():
     args = arguments()
     transformers.utils.logging.disable_progress_bar()
-    transformers.utils.logging.set_verbosity_error()
     harness.start(args)
     failures, largest = [], 0.0
     for name in args.case:
