@@ -2,8 +2,9 @@
 //!
 //! Every folder holds `mod.rs` (what it computes, what it costs, which implementation serves
 //! which input), `composition.rs` (the same thing out of candle's own differentiable
-//! operations: it serves every device and dtype, and is the oracle of the tests) and `cpu.rs`
-//! (fused f32 kernels: they see slices and strides, never tensors, and do not allocate).
+//! operations: it serves every device and dtype, and is the oracle of the tests), `cpu.rs`
+//! (fused f32 kernels: they see slices and strides, never tensors) and `fused.rs` (the kernels
+//! as one node of candle's tape, with what its backward needs from its forward).
 //!
 //! Why not candle's own fused operations: its `softmax_last_dim`, `rms_norm`, `layer_norm`
 //! and `rope` have no backward, and say nothing about it.

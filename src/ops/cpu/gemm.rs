@@ -142,3 +142,39 @@ pub(crate) fn gemm(
         );
     }
 }
+
+/// `a·b` as a new row-major matrix, on all threads of the current pool. Unlike [`gemm`] into a
+/// fresh vector it does not write zeros first, which for a wide layer is a tenth of the time.
+pub(crate) fn product(a: Matrix, b: Matrix) -> Vec<f32> {
+    let len = a.rows * b.columns;
+    let mut out = Vec::with_capacity(len);
+    // SAFETY: the capacity is the matrix's size, and nobody else has the vector. `gemm` does not
+    // read what it overwrites, and has written every element when it returns.
+    unsafe {
+        let matrix = MatrixMut::from_raw(out.as_mut_ptr(), a.rows, b.columns, b.columns);
+        gemm(matrix, Store::Overwrite, 1.0, a, b, true);
+        out.set_len(len);
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn overwriting_does_not_read() {
+        for (m, n, k) in [(1, 1, 1), (1, 70, 9), (70, 1, 9), (3, 5, 1), (65, 33, 700)] {
+            let (a, b) = (vec![1.0; m * k], vec![1.0; k * n]);
+            let (a, b) = (Matrix::dense(&a, m, k), Matrix::dense(&b, k, n));
+            for b in [b, Matrix::dense(b.data, n, k).t()] {
+                for parallel in [false, true] {
+                    let mut out = vec![f32::NAN; m * n];
+                    let matrix = MatrixMut::dense(&mut out, m, n);
+                    gemm(matrix, Store::Overwrite, 2.0, a, b, parallel);
+                    assert!(out.iter().all(|&x| x == 2.0 * k as f32), "{m} {n} {k}");
+                }
+            }
+        }
+    }
+}

@@ -1,8 +1,9 @@
 //! The linear layer over rows of f32. The four products read the weight as it lies: no
-//! transposed copies. `dims` is always `[inputs, outputs]`.
+//! transposed copies. Products make their own results, so as not to write zeros first. `dims` is
+//! always `[inputs, outputs]`.
 
 use super::WeightLayout;
-use crate::ops::cpu::gemm::{Matrix, MatrixMut, Store, gemm};
+use crate::ops::cpu::gemm::{Matrix, MatrixMut, Store, gemm, product};
 use rayon::prelude::*;
 
 /// Rows a task, where rows are added up.
@@ -28,27 +29,18 @@ pub(super) fn forward(
     bias: Option<&[f32]>,
     layout: WeightLayout,
     dims: [usize; 2],
-    y: &mut [f32],
-) {
+) -> Vec<f32> {
     let [inputs, outputs] = dims;
     let rows = x.len() / inputs;
-    let mut store = Store::Overwrite;
-    if let Some(bias) = bias {
-        y.par_chunks_mut(BLOCK * outputs).for_each(|y| {
-            for y in y.chunks_exact_mut(outputs) {
-                y.copy_from_slice(bias);
-            }
-        });
-        store = Store::Add;
-    }
-    gemm(
-        MatrixMut::dense(y, rows, outputs),
-        store,
-        1.0,
-        Matrix::dense(x, rows, inputs),
-        in_out(weight, layout, dims),
-        true,
-    );
+    let x = Matrix::dense(x, rows, inputs);
+    let weight = in_out(weight, layout, dims);
+    let Some(bias) = bias else {
+        return product(x, weight);
+    };
+    let mut y = bias.repeat(rows);
+    let y_no = MatrixMut::dense(&mut y, rows, outputs);
+    gemm(y_no, Store::Add, 1.0, x, weight, true);
+    y
 }
 
 /// `dx [N, in] = dy·Wᵀ`.
@@ -57,18 +49,10 @@ pub(super) fn input_gradient(
     weight: &[f32],
     layout: WeightLayout,
     dims: [usize; 2],
-    dx: &mut [f32],
-) {
-    let [inputs, outputs] = dims;
-    let rows = dy.len() / outputs;
-    gemm(
-        MatrixMut::dense(dx, rows, inputs),
-        Store::Overwrite,
-        1.0,
-        Matrix::dense(dy, rows, outputs),
-        in_out(weight, layout, dims).t(),
-        true,
-    );
+) -> Vec<f32> {
+    let [_, outputs] = dims;
+    let dy = Matrix::dense(dy, dy.len() / outputs, outputs);
+    product(dy, in_out(weight, layout, dims).t())
 }
 
 /// `dW = dyᵀ·x`, or its transposed where the weight is stored so.
@@ -77,16 +61,14 @@ pub(super) fn weight_gradient(
     x: &[f32],
     layout: WeightLayout,
     [inputs, outputs]: [usize; 2],
-    dweight: &mut [f32],
-) {
+) -> Vec<f32> {
     let rows = dy.len() / outputs;
     let dy = Matrix::dense(dy, rows, outputs);
     let x = Matrix::dense(x, rows, inputs);
-    let (out, a, b) = match layout {
-        WeightLayout::OutIn => (MatrixMut::dense(dweight, outputs, inputs), dy.t(), x),
-        WeightLayout::InOut => (MatrixMut::dense(dweight, inputs, outputs), x.t(), dy),
-    };
-    gemm(out, Store::Overwrite, 1.0, a, b, true);
+    match layout {
+        WeightLayout::OutIn => product(dy.t(), x),
+        WeightLayout::InOut => product(x.t(), dy),
+    }
 }
 
 /// One row of `partials [blocks(N), out]` a block of rows, whose sum is the bias's gradient.

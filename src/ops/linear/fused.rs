@@ -31,8 +31,7 @@ impl Linear {
         };
         let mut dims = x_layout.dims().to_vec();
         let inputs = std::mem::replace(dims.last_mut().expect("checked by linear()"), outputs);
-        let mut y = vec![0.0; x.len() / inputs * outputs];
-        cpu::forward(x, weight, bias, self.layout, [inputs, outputs], &mut y);
+        let y = cpu::forward(x, weight, bias, self.layout, [inputs, outputs]);
         bridge::result(y, dims)
     }
 
@@ -52,14 +51,12 @@ impl Linear {
         };
         let mut dx = None;
         if x.track_op() {
-            let mut data = vec![0.0; x_data.len()];
-            cpu::input_gradient(&dy, &weight_data, self.layout, dims, &mut data);
+            let data = cpu::input_gradient(&dy, &weight_data, self.layout, dims);
             dx = Some(bridge::gradient(data, x)?);
         }
         let mut dweight = None;
         if weight.track_op() {
-            let mut data = vec![0.0; weight_data.len()];
-            cpu::weight_gradient(&dy, &x_data, self.layout, dims, &mut data);
+            let data = cpu::weight_gradient(&dy, &x_data, self.layout, dims);
             dweight = Some(bridge::gradient(data, weight)?);
         }
         Ok((dx, dweight))
