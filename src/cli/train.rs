@@ -20,7 +20,11 @@ use toml::Value;
 /// Without any flag: a small Llama on the corpus that ships, in minutes. The recipe comes first,
 /// flags over it, --set over both.
 #[derive(clap::Args)]
-#[command(after_help = "Example:\n  lehr train --scheduler wsd --wsd-fract-decay 0.2")]
+#[command(
+    args_override_self = true,
+    allow_negative_numbers = true,
+    after_help = "Example:\n  lehr train --scheduler wsd --wsd-fract-decay 0.2"
+)]
 pub struct Args {
     /// Recipe: the name of one that ships, or a TOML file
     #[arg(long, value_name = "NAME|FILE")]
@@ -95,7 +99,7 @@ struct ScheduleFlags {
     #[arg(long, value_name = "SPEC")]
     scheduler: Option<String>,
     /// Peak learning rate
-    #[arg(long, allow_negative_numbers = true)]
+    #[arg(long)]
     lr: Option<f64>,
     /// Warm-up: steps, a share such as 5%, or tokens
     #[arg(long, alias = "warmup", value_name = "STEPS|SHARE|TOKENS")]

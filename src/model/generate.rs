@@ -35,7 +35,7 @@ impl SamplingConfig {
 /// token, so the cost grows with the window (there is no key/value cache).
 ///
 /// # Errors
-/// An empty prompt, or ids beyond the vocabulary.
+/// An empty prompt, or a model whose weights are not finite.
 pub fn generate(
     model: &LanguageModel,
     prompt: &[u32],
@@ -53,7 +53,9 @@ pub fn generate(
     for _ in 0..max_tokens {
         let window = &tokens[tokens.len().saturating_sub(model.max_positions())..];
         let logits_v = model.next_logits(window)?;
-        let next = sampler.sample(&logits_v).map_err(Error::backend)?;
+        let next = sampler.sample(&logits_v).map_err(|_| {
+            Error::input("the model's logits are not finite, so no text can be drawn from it")
+        })?;
         if Some(next) == stop {
             break;
         }

@@ -227,12 +227,17 @@ impl Run {
                 observer.evaluated(&eval);
                 last_eval = Some(eval);
             }
-            if due(config.sample.every)
-                && let Some(sample) = self.sample()?
-            {
-                self.metrics.sample(&sample)?;
-                observer.sampled(&sample);
-                last_sample = Some(sample);
+            if due(config.sample.every) {
+                match self.sample() {
+                    Ok(Some(sample)) => {
+                        self.metrics.sample(&sample)?;
+                        observer.sampled(&sample);
+                        last_sample = Some(sample);
+                    }
+                    Ok(None) => {}
+                    // Text is for looking at: a model that cannot write goes on training.
+                    Err(e) => observer.noticed(&e.to_string()),
+                }
             }
             let interrupted = stop.load(Ordering::Relaxed);
             if due(config.checkpoint.every) || interrupted {
@@ -261,7 +266,7 @@ impl Run {
             last_checkpoint: rundir::saved_steps(self.dir.path())?.last().copied(),
             // Both were logged before the last checkpoint; a run that resumes there looks again.
             eval: last_eval.map_or_else(|| self.evaluate(), Ok)?,
-            sample: last_sample.map_or_else(|| self.sample(), |s| Ok(Some(s)))?,
+            sample: last_sample.or_else(|| self.sample().ok().flatten()),
             elapsed: begin.elapsed(),
         })
     }
