@@ -212,18 +212,16 @@ impl Dataset {
     /// # Errors
     /// [`Error::Input`] naming the first shard and token that cannot.
     pub fn check_vocab(&self, vocab_size: usize) -> Result<()> {
-        for store in [&self.train, &self.val] {
-            for shard in store.shards() {
-                let max = shard.max_token();
-                if max as usize >= vocab_size {
-                    return Err(Error::input(format!(
-                        "{} holds token id {max} but the model's vocabulary has {vocab_size} ids; \
-                         train with --vocab-size {} or more, or prepare the text with the model's \
-                         tokenizer",
-                        shard.path().display(),
-                        u64::from(max) + 1
-                    )));
-                }
+        for shard in self.train.shards().iter().chain(self.val.shards()) {
+            let max = shard.max_token();
+            if max as usize >= vocab_size {
+                return Err(Error::input(format!(
+                    "{} holds token id {max} but the model's vocabulary has {vocab_size} ids; \
+                         give the model a vocabulary of {} or more, or prepare the text with the \
+                         model's tokenizer",
+                    shard.path().display(),
+                    u64::from(max) + 1
+                )));
             }
         }
         Ok(())
