@@ -16,6 +16,7 @@ struct Cli {
 }
 
 #[derive(Subcommand)]
+#[allow(clippy::large_enum_variant, reason = "one of these is parsed, once")]
 enum Command {
     Prepare(prepare::Args),
     Schedule(schedule::Args),
