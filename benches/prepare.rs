@@ -1,17 +1,18 @@
 //! Encoding speed against Hugging Face's `tokenizers` on the same cores and documents.
 //!
 //! ```text
-//! cargo bench --bench prepare -- FILE [--rounds 5] [--tokenizer gpt2|bpe-4096]
+//! cargo bench --bench prepare -- FILE [--rounds 5] [--tokenizer gpt2|bpe-4096] [--piece 2048]
 //! ```
 //!
-//! A: the library's `encode_batch` and `encode_batch_fast` on all documents in memory, in its own
-//! parallel mode. B: all of `lehr prepare` with the same tokenizer.json: reading the file,
+//! A: the library's `encode_batch` and `encode_batch_fast` on all of the text in memory, in its
+//! own parallel mode, and in its best setting: its time grows faster than a document's length, so
+//! it gets the documents in pieces of `--piece` bytes, cut where no id changes. B: all of `lehr prepare` with the same tokenizer.json: reading the file,
 //! encoding, writing and checksumming the shards. They alternate; medians are printed, and the
 //! ids are compared.
 
 use lehr::text::dataset::Dataset;
 use lehr::text::prepare::{PrepareConfig, prepare};
-use lehr::text::tokenizer::{EOT, Tokenizer, TokenizerSpec};
+use lehr::text::tokenizer::{Cuts, EOT, Tokenizer, TokenizerSpec};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -26,18 +27,19 @@ fn main() {
     };
     let Some(file) = args.first().filter(|a| !a.starts_with("--")) else {
         println!(
-            "usage: cargo bench --bench prepare -- FILE [--rounds 5] [--tokenizer gpt2|bpe-4096]"
+            "usage: cargo bench --bench prepare -- FILE [--rounds 5] [--tokenizer gpt2|bpe-4096] [--piece 2048]"
         );
         return;
     };
     let rounds: usize = option("--rounds").map_or(5, |r| r.parse().expect("--rounds N"));
+    let piece: usize = option("--piece").map_or(2048, |p| p.parse().expect("--piece BYTES"));
     let specs = option("--tokenizer").map_or(vec!["gpt2".into(), "bpe-4096".into()], |t| vec![t]);
     for spec in specs {
-        compare(Path::new(file), &spec, rounds);
+        compare(Path::new(file), &spec, rounds, piece);
     }
 }
 
-fn compare(file: &Path, spec: &str, rounds: usize) {
+fn compare(file: &Path, spec: &str, rounds: usize, piece: usize) {
     let dir = std::env::temp_dir().join(format!("lehr-bench-{}", std::process::id()));
     let run = |tokenizer: TokenizerSpec, out: &str| {
         let input = vec![file.display().to_string()];
@@ -57,6 +59,7 @@ fn compare(file: &Path, spec: &str, rounds: usize) {
         .split(separator.as_str())
         .filter(|d| !d.trim().is_empty())
         .collect();
+    let pieces: Vec<&str> = documents.iter().flat_map(|d| cut(d, piece)).collect();
     let megabytes = text.len() as f64 / 1e6;
     println!(
         "{spec}: {megabytes:.1} MB, {} documents, {rounds} rounds",
@@ -69,7 +72,7 @@ fn compare(file: &Path, spec: &str, rounds: usize) {
     for _ in 0..rounds {
         let began = Instant::now();
         theirs = hf
-            .encode_batch(documents.clone(), false)
+            .encode_batch(pieces.clone(), false)
             .expect("encoded")
             .iter()
             .map(|e| e.len())
@@ -81,7 +84,7 @@ fn compare(file: &Path, spec: &str, rounds: usize) {
         seconds[1].push(began.elapsed().as_secs_f64());
 
         let began = Instant::now();
-        hf.encode_batch_fast(documents.clone(), false)
+        hf.encode_batch_fast(pieces.clone(), false)
             .expect("encoded");
         seconds[2].push(began.elapsed().as_secs_f64());
         let dataset = Dataset::open(&dir.join("ours")).expect("a data set");
@@ -116,8 +119,14 @@ fn compare(file: &Path, spec: &str, rounds: usize) {
     let mut same = 0;
     for document in &documents {
         let Some(next) = held_out.peek() else { break };
-        let ids = hf.encode_fast(*document, false).expect("encoded");
-        if ids.get_ids() == *next {
+        let encode = |piece| {
+            hf.encode_fast(piece, false)
+                .expect("encoded")
+                .get_ids()
+                .to_vec()
+        };
+        let ids: Vec<u32> = cut(document, piece).into_iter().flat_map(encode).collect();
+        if ids == *next {
             held_out.next();
             same += 1;
         }
@@ -128,4 +137,20 @@ fn compare(file: &Path, spec: &str, rounds: usize) {
         "a held-out document has other ids"
     );
     let _ = std::fs::remove_dir_all(&dir);
+}
+
+/// A document in pieces of about `size` bytes.
+fn cut(mut document: &str, size: usize) -> Vec<&str> {
+    let mut pieces = Vec::new();
+    while document.len() > size {
+        let head = &document[..document.floor_char_boundary(size)];
+        let Some(at) = Cuts::AtWords.last(head) else {
+            break;
+        };
+        let (piece, rest) = document.split_at(at);
+        pieces.push(piece);
+        document = rest;
+    }
+    pieces.push(document);
+    pieces
 }

@@ -25,6 +25,7 @@ struct Cli {
 }
 
 #[derive(Subcommand)]
+#[allow(clippy::large_enum_variant, reason = "one of these is parsed, once")]
 enum Command {
     Train(train::Args),
     Resume(resume::Args),

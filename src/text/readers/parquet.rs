@@ -50,9 +50,11 @@ pub(super) fn read(source: &Source, options: &ReadOptions, sink: &mut dyn Sink) 
                 break;
             }
             let mut values = values.iter();
-            for i in 0..rows {
+            // A column that is never null has no levels.
+            levels.resize(rows, nullable);
+            for &level in &levels {
                 row += 1;
-                if nullable > 0 && levels[i] < nullable {
+                if level < nullable {
                     continue;
                 }
                 let bytes = values.next().map_or(&b""[..], |v| v.data());

@@ -161,7 +161,10 @@ fn find(input: &str) -> Result<Found> {
         let matches = glob::glob_with(input, visible).map_err(|e| bad(e.to_string()))?;
         let mut files = Vec::new();
         for path in matches {
-            let path = path.map_err(|e| Error::io("read", e.path().to_path_buf(), e.into()))?;
+            let path = path.map_err(|e| {
+                let at = e.path().to_owned();
+                Error::io("read", at, e.into())
+            })?;
             match path.is_dir() {
                 true => walk(&path, &mut files)?,
                 false => files.push(path),

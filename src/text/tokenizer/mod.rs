@@ -39,8 +39,8 @@ use std::sync::Arc;
 pub const EOT: &str = "<|endoftext|>";
 
 enum Kind {
-    Chars(Chars),
-    Bpe(ByteBpe),
+    Chars(Box<Chars>),
+    Bpe(Box<ByteBpe>),
     Any(Box<Any>),
 }
 
@@ -56,7 +56,7 @@ pub struct Tokenizer {
 pub enum Cuts {
     /// Between any two characters.
     Anywhere,
-    /// At word boundaries that no longer text can move; see [`Tokenizer::last_cut`].
+    /// At word boundaries that no longer text can move; see [`Cuts::last`].
     AtWords,
     /// Nowhere that is known.
     Never,
@@ -117,7 +117,7 @@ impl Tokenizer {
 
     /// A byte-level BPE of exactly `vocab_size` ids from `texts`; the result depends on nothing
     /// else, whatever the number of threads. `texts` may be parts of documents if they were cut
-    /// by [`Tokenizer::last_cut_at_words`].
+    /// by [`Cuts::AtWords`].
     ///
     /// # Errors
     /// When the texts are too few to fill the vocabulary, or `vocab_size` is below 257.
@@ -138,7 +138,7 @@ impl Tokenizer {
     }
 
     fn from_chars(chars: Chars) -> Self {
-        Self::new(Kind::Chars(chars), "char")
+        Self::new(Kind::Chars(Box::new(chars)), "char")
     }
 
     fn from_bpe(bpe: ByteBpe) -> Self {
@@ -150,7 +150,7 @@ impl Tokenizer {
             true => "gpt2".to_owned(),
             false => format!("bpe-{}", bpe.tokens.len()),
         };
-        Self::new(Kind::Bpe(bpe), name)
+        Self::new(Kind::Bpe(Box::new(bpe)), name)
     }
 
     /// `char`, `bpe-4096`, `gpt2`, or the path that was loaded.
