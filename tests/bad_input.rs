@@ -24,24 +24,42 @@ fn unknown_flags_and_keys_name_the_nearest() {
     let output = place.train("a", &["--batch-sise", "3"]).output().unwrap();
     assert_eq!(output.status.code(), Some(2));
     check(&String::from_utf8_lossy(&output.stderr), &["--batch-size"]);
-    check(&train_error(&place, &["--set", "train.sede=3"]), &["train.sede", "train.seed"]);
+    check(
+        &train_error(&place, &["--set", "train.sede=3"]),
+        &["train.sede", "train.seed"],
+    );
     fs::write(place.path("r.toml"), "[train]\niteration = 5\n").unwrap();
     let error = train_error(&place, &["--config", "r.toml"]);
     check(&error, &["r.toml", "train.iteration", "train.iterations"]);
     fs::write(place.path("broken.toml"), "[train]\n\niterations = = 5\n").unwrap();
-    check(&train_error(&place, &["--config", "broken.toml"]), &["broken.toml", "line 3"]);
-    check(&train_error(&place, &["--config", "gpt2-124"]), &["gpt2-124m"]);
+    check(
+        &train_error(&place, &["--config", "broken.toml"]),
+        &["broken.toml", "line 3"],
+    );
+    check(
+        &train_error(&place, &["--config", "gpt2-124"]),
+        &["gpt2-124m"],
+    );
     check(&train_error(&place, &["--scheduler", "cosin"]), &["cosine"]);
-    check(&train_error(&place, &["--set", "train.seed=x"]), &["train.seed", "whole number"]);
+    check(
+        &train_error(&place, &["--set", "train.seed=x"]),
+        &["train.seed", "whole number"],
+    );
     assert!(!place.path("checkpoints").exists());
 }
 
 #[test]
 fn corpora_that_cannot_be_trained_on() {
     let place = Place::new();
-    check(&train_error(&place, &["--data", "nowhere.txt"]), &["nowhere.txt"]);
+    check(
+        &train_error(&place, &["--data", "nowhere.txt"]),
+        &["nowhere.txt"],
+    );
     fs::write(place.path("empty.txt"), "").unwrap();
-    check(&train_error(&place, &["--data", "empty.txt"]), &["empty.txt"]);
+    check(
+        &train_error(&place, &["--data", "empty.txt"]),
+        &["empty.txt"],
+    );
     let error = train_error(&place, &["--batch-size", "4096"]);
     check(&error, &["--batch-size"]);
     fs::create_dir(place.path("folder")).unwrap();
@@ -65,7 +83,10 @@ fn token_files_of_others() {
     let error = train_error(&place, &["--data", "nano", "--vocab-size", "20"]);
     check(&error, &["nano/", ".bin", "token id 49", "20"]);
     place
-        .train("good", &["--data", "nano", "--vocab-size", "50", "--iterations", "2"])
+        .train(
+            "good",
+            &["--data", "nano", "--vocab-size", "50", "--iterations", "2"],
+        )
         .assert()
         .success();
     fs::write(place.path("nano/train.bin"), [1, 2, 3]).unwrap();
@@ -98,19 +119,31 @@ fn sizes_and_rates_that_make_no_run() {
     let place = Place::new();
     let error = train_error(&place, &["--n-embd", "50", "--n-head", "4"]);
     check(&error, &["n_embd 50", "n_head 4"]);
-    check(&train_error(&place, &["--n-head", "4", "--n-kv-head", "3"]), &["n_kv_head 3"]);
+    check(
+        &train_error(&place, &["--n-head", "4", "--n-kv-head", "3"]),
+        &["n_kv_head 3"],
+    );
     for lr in ["-0.1", "NaN", "inf", "0"] {
         check(&train_error(&place, &["--lr", lr]), &["earning rate"]);
     }
-    check(&train_error(&place, &["--iterations", "0"]), &["iterations"]);
-    check(&train_error(&place, &["--iterations", "-3"]), &["--iterations"]);
+    check(
+        &train_error(&place, &["--iterations", "0"]),
+        &["iterations"],
+    );
+    check(
+        &train_error(&place, &["--iterations", "-3"]),
+        &["--iterations"],
+    );
     check(&train_error(&place, &["--dropout", "1.5"]), &["dropout"]);
     check(&train_error(&place, &["--beta2", "1"]), &["beta2"]);
     fs::write(place.path("t.csv"), "lr\n0.1\n0.2\n").unwrap();
     let error = train_error(&place, &["--scheduler", "table:t.csv", "--iterations", "9"]);
     check(&error, &["t.csv", "2", "9"]);
     let wsd = ["--scheduler", "cosine", "--wsd-fract-decay", "0.2"];
-    check(&train_error(&place, &wsd), &["--wsd-fract-decay", "--scheduler wsd"]);
+    check(
+        &train_error(&place, &wsd),
+        &["--wsd-fract-decay", "--scheduler wsd"],
+    );
     assert!(!place.path("checkpoints").exists());
 }
 
@@ -122,10 +155,16 @@ fn directories_that_cannot_be_used() {
     let error = place.refused(place.train("a", &["--iterations", "2"]));
     check(&error, &["holds a run already", "lehr resume", "--name"]);
     assert_eq!(before, results(&place.run("a")));
-    check(&place.refused(place.lehr(&["resume", "nowhere"])), &["nowhere"]);
+    check(
+        &place.refused(place.lehr(&["resume", "nowhere"])),
+        &["nowhere"],
+    );
     fs::write(place.path("file"), "x").unwrap();
     check(&train_error(&place, &["--out", "file"]), &["file"]);
-    check(&place.refused(place.lehr(&["evaluate", "nowhere", "--text", "text.txt"])), &["nowhere"]);
+    check(
+        &place.refused(place.lehr(&["evaluate", "nowhere", "--text", "text.txt"])),
+        &["nowhere"],
+    );
     let export = ["export", "checkpoints/a", "--out", "data"];
     check(&place.refused(place.lehr(&export)), &["data", "exists"]);
 }
@@ -167,11 +206,16 @@ fn damaged_checkpoints_are_passed_over_or_named() {
     let run = place.run("a");
     // The newest is cut short, final/ is gone: resume goes back one and ends with the same bits.
     fs::remove_dir_all(run.join("final")).unwrap();
-    damage(&run.join("step-00000012/optimizer.safetensors"), |b| b.truncate(b.len() / 2));
+    damage(&run.join("step-00000012/optimizer.safetensors"), |b| {
+        b.truncate(b.len() / 2)
+    });
     let output = place.lehr(&["resume", "checkpoints/a"]).output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.success(), "{said}");
-    check(&said, &["passed over", "step-00000012", "optimizer.safetensors"]);
+    check(
+        &said,
+        &["passed over", "step-00000012", "optimizer.safetensors"],
+    );
     assert_eq!(results(&run), results(&place.run("whole")));
     // None is whole.
     fs::remove_dir_all(run.join("final")).unwrap();
@@ -179,9 +223,20 @@ fn damaged_checkpoints_are_passed_over_or_named() {
         damage(&run.join(step).join("model.safetensors"), |b| b[200] ^= 1);
     }
     let error = place.refused(place.lehr(&["resume", "checkpoints/a"]));
-    check(&error, &["no whole checkpoint", "model.safetensors", "checksum"]);
-    let evaluate = ["evaluate", "checkpoints/a/step-00000012", "--text", "text.txt"];
-    check(&place.refused(place.lehr(&evaluate)), &["model.safetensors", "checksum"]);
+    check(
+        &error,
+        &["no whole checkpoint", "model.safetensors", "checksum"],
+    );
+    let evaluate = [
+        "evaluate",
+        "checkpoints/a/step-00000012",
+        "--text",
+        "text.txt",
+    ];
+    check(
+        &place.refused(place.lehr(&evaluate)),
+        &["model.safetensors", "checksum"],
+    );
 }
 
 #[test]
@@ -192,7 +247,11 @@ fn resume_refuses_what_changed_and_names_it() {
     fs::remove_dir_all(place.run("a").join("final")).unwrap();
     let run_toml = place.run("a").join("run.toml");
     let text = fs::read_to_string(&run_toml).unwrap();
-    fs::write(&run_toml, text.replace("peak_lr = 0.003", "peak_lr = 0.004")).unwrap();
+    fs::write(
+        &run_toml,
+        text.replace("peak_lr = 0.003", "peak_lr = 0.004"),
+    )
+    .unwrap();
     let error = place.refused(place.lehr(&["resume", "checkpoints/a"]));
     check(&error, &["schedule.peak_lr is 0.004 and was 0.003"]);
     fs::write(&run_toml, text).unwrap();
@@ -205,13 +264,32 @@ fn resume_refuses_what_changed_and_names_it() {
 #[test]
 fn a_loss_that_is_not_finite_stops_with_the_checkpoint_intact_or_is_skipped() {
     let place = Place::new();
-    let flags = ["--iterations", "12", "--checkpoint-every", "2", "--lr", "1e30",
-        "--warmup-steps", "10", "--grad-clip", "0", "--model", "gpt2"];
+    let flags = [
+        "--iterations",
+        "12",
+        "--checkpoint-every",
+        "2",
+        "--lr",
+        "1e30",
+        "--warmup-steps",
+        "10",
+        "--grad-clip",
+        "0",
+        "--model",
+        "gpt2",
+    ];
     let error = place.refused(place.train("stops", &flags));
     check(&error, &["the loss is", "last good checkpoint", "step-"]);
     let kept = error.split("checkpoint is ").nth(1).unwrap().trim();
-    place.lehr(&["evaluate", kept, "--text", "text.txt"]).assert().success();
-    place.train("skips", &flags).args(["--non-finite", "skip"]).assert().success();
+    place
+        .lehr(&["evaluate", kept, "--text", "text.txt"])
+        .assert()
+        .success();
+    place
+        .train("skips", &flags)
+        .args(["--non-finite", "skip"])
+        .assert()
+        .success();
     let lines = common::metrics(&place.run("skips"));
     assert!(lines.iter().any(|l| l.get("skipped").is_some()));
     assert_eq!(lines.iter().filter(|l| l.get("lr").is_some()).count(), 12);
@@ -233,8 +311,18 @@ fn a_full_disk_leaves_the_last_checkpoint_whole() {
         eprintln!("skipped: mounting a small file system takes root");
         return;
     }
-    let flags = ["--out", "small", "--iterations", "100", "--checkpoint-every", "1",
-        "--keep-last", "0", "--n-embd", "32"];
+    let flags = [
+        "--out",
+        "small",
+        "--iterations",
+        "100",
+        "--checkpoint-every",
+        "1",
+        "--keep-last",
+        "0",
+        "--n-embd",
+        "32",
+    ];
     let output = place.train("a", &flags).output().unwrap();
     let run = out.join("a");
     let steps: Vec<_> = fs::read_dir(&run)
@@ -242,15 +330,27 @@ fn a_full_disk_leaves_the_last_checkpoint_whole() {
         .map(|e| e.unwrap().file_name().into_string().unwrap())
         .filter(|n| n.starts_with("step-"))
         .collect();
-    let newest = steps.iter().filter(|n| !n.ends_with(".tmp")).max().unwrap().clone();
+    let newest = steps
+        .iter()
+        .filter(|n| !n.ends_with(".tmp"))
+        .max()
+        .unwrap()
+        .clone();
     let newest = run.join(newest).display().to_string();
-    let evaluated = place.lehr(&["evaluate", &newest, "--text", "text.txt"]).output().unwrap();
+    let evaluated = place
+        .lehr(&["evaluate", &newest, "--text", "text.txt"])
+        .output()
+        .unwrap();
     Command::new("umount").arg(&out).status().unwrap();
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(!output.status.success());
     check(&said, &["error: cannot write", "free some space"]);
     assert!(!said.contains("panicked"), "{said}");
-    assert!(evaluated.status.success(), "{}", String::from_utf8_lossy(&evaluated.stderr));
+    assert!(
+        evaluated.status.success(),
+        "{}",
+        String::from_utf8_lossy(&evaluated.stderr)
+    );
     assert!(!steps.iter().any(|n| n.ends_with(".tmp")), "{steps:?}");
 }
 
@@ -262,12 +362,20 @@ fn models_that_are_not_there_or_not_ours() {
     let text = fs::read_to_string(&config).unwrap();
     let evaluate = ["evaluate", "checkpoints/a/final", "--text", "text.txt"];
     fs::write(&config, text.replace("\"llama\"", "\"mistral\"")).unwrap();
-    check(&place.refused(place.lehr(&evaluate)), &["mistral", "gpt2 and llama"]);
+    check(
+        &place.refused(place.lehr(&evaluate)),
+        &["mistral", "gpt2 and llama"],
+    );
     fs::write(&config, text.replace("\"silu\"", "\"relu\"")).unwrap();
     check(&place.refused(place.lehr(&evaluate)), &["relu"]);
     fs::write(&config, text).unwrap();
     let ids = ["evaluate", "checkpoints/a/final", "--tokens", "1,99999"];
     check(&place.refused(place.lehr(&ids)), &["99999", "vocabulary"]);
-    let init = ["--init-from", "checkpoints/a/final", "--sequence-length", "32"];
+    let init = [
+        "--init-from",
+        "checkpoints/a/final",
+        "--sequence-length",
+        "32",
+    ];
     check(&train_error(&place, &init), &["at most 16 positions"]);
 }

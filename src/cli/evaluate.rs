@@ -83,7 +83,13 @@ pub fn run(args: Args) -> Result<()> {
     // Text shorter than one window is one shorter window.
     let window = wanted.min(store.len().saturating_sub(1).max(1) as usize);
     let token_bytes = loaded.tokenizer.as_ref().map(|t| t.token_bytes());
-    let held_out = HeldOut::new(store, window, args.batch_size.max(1), args.sequences, token_bytes)?;
+    let held_out = HeldOut::new(
+        store,
+        window,
+        args.batch_size.max(1),
+        args.sequences,
+        token_bytes,
+    )?;
     let found = held_out.evaluate(&loaded.model)?;
     if args.json {
         let value = json!({
@@ -145,7 +151,11 @@ fn write_logits(path: &Path, ids: &[u32], loaded: &Loaded) -> Result<()> {
             ids.len()
         )));
     }
-    let logits_tv = loaded.model.logits(ids, 1)?.squeeze(0).map_err(Error::backend)?;
+    let logits_tv = loaded
+        .model
+        .logits(ids, 1)?
+        .squeeze(0)
+        .map_err(Error::backend)?;
     let aside = files::aside(path);
     hf::write_tensors(&aside, vec![("logits".into(), logits_tv)])?;
     files::rename(&aside, path)

@@ -32,6 +32,10 @@ pub fn run(args: Args) -> Result<()> {
         &loaded.params,
         loaded.tokenizer.as_ref(),
     )?;
-    println!("{} written from {}", args.out.display(), loaded.dir.display());
+    println!(
+        "{} written from {}",
+        args.out.display(),
+        loaded.dir.display()
+    );
     Ok(())
 }

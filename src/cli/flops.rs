@@ -109,7 +109,10 @@ pub fn run(args: Args) -> Result<()> {
     ] {
         println!("  {name:<36}{:>16}", thousands(n as u64));
     }
-    println!("\nFLOPs per sequence of {}            forward     backward", thousands(s as u64));
+    println!(
+        "\nFLOPs per sequence of {}            forward     backward",
+        thousands(s as u64)
+    );
     let items = [
         ("embedding, as one-hot product", flops.embedding),
         ("queries, keys, values", flops.attention_qkv),
@@ -125,8 +128,16 @@ pub fn run(args: Args) -> Result<()> {
         println!("  {name:<32}{forward:>12} {backward:>12}");
     }
     println!("\ntraining, C per token             forward + backward");
-    println!("  {:<36}{:>16}", "executed (embedding is a look-up)", count(executed));
-    println!("  {:<36}{:>16}", "Chinchilla (embedding counted)", count(chinchilla));
+    println!(
+        "  {:<36}{:>16}",
+        "executed (embedding is a look-up)",
+        count(executed)
+    );
+    println!(
+        "  {:<36}{:>16}",
+        "Chinchilla (embedding counted)",
+        count(chinchilla)
+    );
     for (name, n) in rules {
         println!("  {name:<36}{:>16}", count(n));
     }

@@ -4,10 +4,23 @@ use std::time::Duration;
 
 /// `3.2 M`, `124 M`, `980`: three digits at most, then a decimal multiple.
 pub fn count(n: f64) -> String {
-    for (scale, unit) in [(1e18, " E"), (1e15, " P"), (1e12, " T"), (1e9, " G"), (1e6, " M"), (1e3, " k")] {
+    for (scale, unit) in [
+        (1e18, " E"),
+        (1e15, " P"),
+        (1e12, " T"),
+        (1e9, " G"),
+        (1e6, " M"),
+        (1e3, " k"),
+    ] {
         if n >= scale {
             let x = n / scale;
-            let digits = if x < 9.995 { 2 } else if x < 99.95 { 1 } else { 0 };
+            let digits = if x < 9.995 {
+                2
+            } else if x < 99.95 {
+                1
+            } else {
+                0
+            };
             return format!("{x:.digits$}{unit}");
         }
     }

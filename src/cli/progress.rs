@@ -193,7 +193,11 @@ impl Observer for Screen {
     fn sampled(&mut self, r: &SampleRecord) {
         if r.step < self.steps {
             let text = format!("{}{}", r.prompt, r.sample);
-            self.print(&format!("{:>6}\n{}", r.step, wrap(&text, WIDTH - 4, "    ")));
+            self.print(&format!(
+                "{:>6}\n{}",
+                r.step,
+                wrap(&text, WIDTH - 4, "    ")
+            ));
         }
     }
 

@@ -165,7 +165,10 @@ pub fn run(args: Args) -> Result<()> {
     let layers = args.layers()?;
     let config = layers.finish()?;
     if args.dry_run {
-        print!("{}", toml::to_string(&config.to_table()).map_err(Error::backend)?);
+        print!(
+            "{}",
+            toml::to_string(&config.to_table()).map_err(Error::backend)?
+        );
         return Ok(());
     }
     let shape = config.schedule.scheduler.split(':').next().unwrap_or("run");
@@ -174,7 +177,11 @@ pub fn run(args: Args) -> Result<()> {
         None => free_name(&args.out, &format!("{}-{shape}", config.model.family)),
     };
     let options = StartOptions {
-        init_from: args.init_from.as_deref().map(load::weights_dir).transpose()?,
+        init_from: args
+            .init_from
+            .as_deref()
+            .map(load::weights_dir)
+            .transpose()?,
         record_batches: args.record_batches,
     };
     let mut progress = Watcher::new()?;
@@ -198,7 +205,10 @@ fn free_name(out: &Path, base: &str) -> String {
         return base.to_string();
     }
     let numbered = (2..).map(|i| format!("{base}-{i}"));
-    numbered.into_iter().find(|name| !taken(name)).expect("some number is free")
+    numbered
+        .into_iter()
+        .find(|name| !taken(name))
+        .expect("some number is free")
 }
 
 impl Args {
@@ -212,7 +222,11 @@ impl Args {
         let whole = |v: Option<i64>| v.map(Value::Integer);
         let real = |v: Option<f64>| v.map(Value::Float);
         let flags = [
-            ("--model", "model.family", m.model.map(|f| Value::String(f.to_string()))),
+            (
+                "--model",
+                "model.family",
+                m.model.map(|f| Value::String(f.to_string())),
+            ),
             ("--n-layer", "model.n_layer", whole(m.n_layer)),
             ("--n-head", "model.n_head", whole(m.n_head)),
             ("--n-kv-head", "model.n_kv_head", whole(m.n_kv_head)),
@@ -224,9 +238,17 @@ impl Args {
             ("--tokenizer", "data.tokenizer", text(&d.tokenizer)),
             ("--vocab-size", "data.vocab_size", whole(d.vocab_size)),
             ("--lr", "schedule.peak_lr", real(self.schedule.lr)),
-            ("--warmup-steps", "schedule.warmup", text(&self.schedule.warmup_steps)),
+            (
+                "--warmup-steps",
+                "schedule.warmup",
+                text(&self.schedule.warmup_steps),
+            ),
             ("--iterations", "train.iterations", whole(t.iterations)),
-            ("--sequence-length", "train.sequence_length", whole(t.sequence_length)),
+            (
+                "--sequence-length",
+                "train.sequence_length",
+                whole(t.sequence_length),
+            ),
             ("--batch-size", "train.batch_size", whole(t.batch_size)),
             ("--acc-steps", "train.grad_accumulation", whole(t.acc_steps)),
             ("--seed", "train.seed", whole(t.seed)),
@@ -237,19 +259,30 @@ impl Args {
             (
                 "--non-finite",
                 "train.non_finite",
-                t.non_finite.map(|n| Value::String(format!("{n:?}").to_lowercase())),
+                t.non_finite
+                    .map(|n| Value::String(format!("{n:?}").to_lowercase())),
             ),
             ("--eval-interval", "eval.every", whole(t.eval_interval)),
-            ("--checkpoint-every", "checkpoint.every", whole(t.checkpoint_every)),
+            (
+                "--checkpoint-every",
+                "checkpoint.every",
+                whole(t.checkpoint_every),
+            ),
             ("--keep-last", "checkpoint.keep_last", whole(t.keep_last)),
-            ("--permanent-every", "checkpoint.permanent_every", whole(t.permanent_every)),
+            (
+                "--permanent-every",
+                "checkpoint.permanent_every",
+                whole(t.permanent_every),
+            ),
             ("--sample-every", "sample.every", whole(t.sample_every)),
             ("--prompt", "sample.prompt", text(&t.prompt)),
         ];
         for (flag, key, value) in flags {
             let Some(value) = value else { continue };
             if matches!(value, Value::Integer(n) if n < 0) {
-                return Err(Error::input(format!("{flag} {value}: it must be 0 or more")));
+                return Err(Error::input(format!(
+                    "{flag} {value}: it must be 0 or more"
+                )));
             }
             layers.set(key, value, flag)?;
         }
@@ -275,7 +308,11 @@ impl ScheduleFlags {
             || self.wsd_final_lr_scale.is_some()
             || self.decay_type.is_some();
         match &mut shape {
-            Shape::Wsd { fraction, decay, final_ratio } => {
+            Shape::Wsd {
+                fraction,
+                decay,
+                final_ratio,
+            } => {
                 *fraction = self.wsd_fract_decay.unwrap_or(*fraction);
                 *final_ratio = self.wsd_final_lr_scale.unwrap_or(*final_ratio);
                 if let Some(text) = &self.decay_type {
@@ -305,4 +342,3 @@ fn adopt_tokenizer(dir: &Path, asked: bool, layers: &mut Layers) -> Result<()> {
         None => Ok(()),
     }
 }
-

@@ -39,15 +39,35 @@ pub fn specs(c: &ModelConfig) -> Vec<ParamSpec> {
         let at = |rest: &str| format!("transformer.h.{i}.{rest}");
         add(&at("ln_1.weight"), &[d], ParamKind::Norm, Init::Ones);
         add(&at("ln_1.bias"), &[d], ParamKind::Norm, Init::Zeros);
-        add(&at("attn.c_attn.weight"), &[d, 3 * d], ParamKind::Matrix, normal);
-        add(&at("attn.c_attn.bias"), &[3 * d], ParamKind::Bias, Init::Zeros);
-        add(&at("attn.c_proj.weight"), &[d, d], ParamKind::Matrix, residual);
+        add(
+            &at("attn.c_attn.weight"),
+            &[d, 3 * d],
+            ParamKind::Matrix,
+            normal,
+        );
+        add(
+            &at("attn.c_attn.bias"),
+            &[3 * d],
+            ParamKind::Bias,
+            Init::Zeros,
+        );
+        add(
+            &at("attn.c_proj.weight"),
+            &[d, d],
+            ParamKind::Matrix,
+            residual,
+        );
         add(&at("attn.c_proj.bias"), &[d], ParamKind::Bias, Init::Zeros);
         add(&at("ln_2.weight"), &[d], ParamKind::Norm, Init::Ones);
         add(&at("ln_2.bias"), &[d], ParamKind::Norm, Init::Zeros);
         add(&at("mlp.c_fc.weight"), &[d, f], ParamKind::Matrix, normal);
         add(&at("mlp.c_fc.bias"), &[f], ParamKind::Bias, Init::Zeros);
-        add(&at("mlp.c_proj.weight"), &[f, d], ParamKind::Matrix, residual);
+        add(
+            &at("mlp.c_proj.weight"),
+            &[f, d],
+            ParamKind::Matrix,
+            residual,
+        );
         add(&at("mlp.c_proj.bias"), &[d], ParamKind::Bias, Init::Zeros);
     }
     add("transformer.ln_f.weight", &[d], ParamKind::Norm, Init::Ones);
@@ -144,9 +164,8 @@ impl Block {
         eps: f64,
         dropout: &mut DropoutStream,
     ) -> Result<Tensor> {
-        let in_out = |x: &Tensor, w: &Tensor, b: &Tensor| {
-            ops::linear(x, w, Some(b), WeightLayout::InOut)
-        };
+        let in_out =
+            |x: &Tensor, w: &Tensor, b: &Tensor| ops::linear(x, w, Some(b), WeightLayout::InOut);
         let (b, t, d) = x_btd.dims3()?;
 
         let n_btd = self.ln_1.forward(x_btd, eps)?;

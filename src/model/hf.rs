@@ -119,7 +119,9 @@ impl ConfigReader<'_> {
     }
 
     fn gpt2(&self) -> Result<ModelConfig> {
-        let activation = self.json["activation_function"].as_str().unwrap_or("gelu_new");
+        let activation = self.json["activation_function"]
+            .as_str()
+            .unwrap_or("gelu_new");
         if !matches!(activation, "gelu_new" | "gelu_pytorch_tanh") {
             return Err(self.refuse(&format!("the activation {activation}")));
         }
@@ -155,15 +157,15 @@ impl ConfigReader<'_> {
         let rope = &self.json["rope_parameters"];
         let scaling = &self.json["rope_scaling"];
         let kind = |v: &Value| {
-            v["rope_type"].as_str().or(v["type"].as_str()).map(str::to_string)
+            v["rope_type"]
+                .as_str()
+                .or(v["type"].as_str())
+                .map(str::to_string)
         };
         if let Some(kind) = kind(rope).or(kind(scaling)).filter(|k| k != "default") {
             return Err(self.refuse(&format!("rotary positions of type {kind}")));
         }
-        let (n_embd, n_head) = (
-            self.size("hidden_size")?,
-            self.size("num_attention_heads")?,
-        );
+        let (n_embd, n_head) = (self.size("hidden_size")?, self.size("num_attention_heads")?);
         Ok(ModelConfig {
             family: Family::Llama,
             vocab_size: self.size("vocab_size")?,
@@ -213,8 +215,9 @@ pub fn read_config(dir: &Path) -> Result<ModelConfig> {
 pub fn read_params(dir: &Path, config: &ModelConfig, device: &Device) -> Result<Params> {
     let mut tensors = HashMap::new();
     for file in weight_files(dir)? {
-        let loaded = candle_core::safetensors::load(&file, &Device::Cpu)
-            .map_err(|e| Error::corrupt(&file, format!("it cannot be read as safetensors ({e})")))?;
+        let loaded = candle_core::safetensors::load(&file, &Device::Cpu).map_err(|e| {
+            Error::corrupt(&file, format!("it cannot be read as safetensors ({e})"))
+        })?;
         tensors.extend(loaded);
     }
     let shown = dir.join(WEIGHTS_FILE);
@@ -222,7 +225,9 @@ pub fn read_params(dir: &Path, config: &ModelConfig, device: &Device) -> Result<
         let tensor = tensors
             .remove(&spec.name)
             .or_else(|| tensors.remove(spec.name.strip_prefix("transformer.")?))
-            .ok_or_else(|| Error::corrupt(&shown, format!("the tensor {} is missing", spec.name)))?;
+            .ok_or_else(|| {
+                Error::corrupt(&shown, format!("the tensor {} is missing", spec.name))
+            })?;
         flatten(&tensor, spec, &shown)
     })?;
     let is_buffer = |name: &str| {
@@ -231,7 +236,10 @@ pub fn read_params(dir: &Path, config: &ModelConfig, device: &Device) -> Result<
             || name.ends_with("rotary_emb.inv_freq")
             || (config.tied && name == "lm_head.weight")
     };
-    let mut extra: Vec<_> = tensors.into_keys().filter(|name| !is_buffer(name)).collect();
+    let mut extra: Vec<_> = tensors
+        .into_keys()
+        .filter(|name| !is_buffer(name))
+        .collect();
     extra.sort();
     match extra.first() {
         None => Ok(params),

@@ -38,7 +38,12 @@ pub fn specs(c: &ModelConfig) -> Vec<ParamSpec> {
         add(&at("self_attn.k_proj"), &[kv, d], matrix, normal);
         add(&at("self_attn.v_proj"), &[kv, d], matrix, normal);
         add(&at("self_attn.o_proj"), &[d, d], matrix, residual);
-        add(&at("post_attention_layernorm"), &[d], ParamKind::Norm, Init::Ones);
+        add(
+            &at("post_attention_layernorm"),
+            &[d],
+            ParamKind::Norm,
+            Init::Ones,
+        );
         add(&at("mlp.gate_proj"), &[f, d], matrix, normal);
         add(&at("mlp.up_proj"), &[f, d], matrix, normal);
         add(&at("mlp.down_proj"), &[d, f], matrix, residual);

@@ -57,9 +57,7 @@ impl LanguageModel {
                 gpt2::HEAD,
             ),
             Family::Llama => (
-                Body::Llama(
-                    llama::Llama::new(c, params, tracked, device).map_err(Error::backend)?,
-                ),
+                Body::Llama(llama::Llama::new(c, params, tracked, device).map_err(Error::backend)?),
                 llama::EMBEDDING,
                 llama::HEAD,
             ),

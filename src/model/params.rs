@@ -76,8 +76,7 @@ impl Params {
         let mut list = Vec::with_capacity(specs.len());
         for spec in specs {
             let data = values(&spec)?;
-            let var =
-                Var::from_vec(data, spec.shape.as_slice(), device).map_err(Error::backend)?;
+            let var = Var::from_vec(data, spec.shape.as_slice(), device).map_err(Error::backend)?;
             list.push(Param { spec, var });
         }
         let index = list
@@ -112,7 +111,10 @@ impl Params {
     /// The tensor of a parameter; gradients flow to it when `tracked`, otherwise the same storage
     /// is read without recording anything (evaluation, sampling).
     pub(super) fn tensor(&self, name: &str, tracked: bool) -> Tensor {
-        let var = &self.get(name).expect("a model asks only for its own parameters").var;
+        let var = &self
+            .get(name)
+            .expect("a model asks only for its own parameters")
+            .var;
         if tracked {
             var.as_tensor().clone()
         } else {
@@ -152,7 +154,6 @@ fn normals(rng: &mut ChaCha8Rng, n: usize) -> impl Iterator<Item = f64> {
         })
     })
 }
-
 
 #[cfg(test)]
 mod tests {

@@ -71,7 +71,11 @@ fn every_parameter_gets_a_gradient_that_finite_differences_confirm() {
             for (param, grad) in params.iter().zip(&grads) {
                 let name = &param.spec.name;
                 let largest = grad.iter().fold(0f32, |m, g| m.max(g.abs()));
-                assert!(largest > 1e-6, "{:?}: {name} gets no gradient", config.family);
+                assert!(
+                    largest > 1e-6,
+                    "{:?}: {name} gets no gradient",
+                    config.family
+                );
                 check_direction(&reader, &config, &dropout, param, grad);
             }
         }
@@ -88,11 +92,13 @@ fn check_direction(
 ) {
     let norm = grad.iter().map(|g| (*g as f64).powi(2)).sum::<f64>().sqrt();
     let direction: Vec<f32> = grad.iter().map(|g| (*g as f64 / norm) as f32).collect();
-    let direction =
-        Tensor::from_vec(direction, param.spec.shape.as_slice(), &Device::Cpu).unwrap();
+    let direction = Tensor::from_vec(direction, param.spec.shape.as_slice(), &Device::Cpu).unwrap();
     let start = param.var.as_tensor().copy().unwrap();
     let at = |h: f64| {
-        param.var.set(&(&start + (&direction * h).unwrap()).unwrap()).unwrap();
+        param
+            .var
+            .set(&(&start + (&direction * h).unwrap()).unwrap())
+            .unwrap();
         loss(reader, config, dropout).to_scalar::<f32>().unwrap() as f64
     };
     // f32 losses carry about 1e-7 of noise; steps of 1e-2 leave 1e-5 of it in the quotient, and
@@ -119,7 +125,10 @@ fn both_readers_see_the_same_weights() {
         assert!((loss(&trainer, &config, &off).to_scalar::<f32>().unwrap() - before).abs() < 1e-6);
         let p = params.iter().next().unwrap();
         p.var.set(&(p.var.as_tensor() * 2.0).unwrap()).unwrap();
-        assert_ne!(before, loss(&reader, &config, &off).to_scalar::<f32>().unwrap());
+        assert_ne!(
+            before,
+            loss(&reader, &config, &off).to_scalar::<f32>().unwrap()
+        );
     }
 }
 
@@ -129,7 +138,13 @@ fn the_future_does_not_reach_the_past() {
         let params = shaken(&config);
         let model = LanguageModel::for_inference(&config, &params, &Device::Cpu).unwrap();
         let logits = |ids: &[u32]| -> Vec<Vec<f32>> {
-            model.logits(ids, 1).unwrap().squeeze(0).unwrap().to_vec2().unwrap()
+            model
+                .logits(ids, 1)
+                .unwrap()
+                .squeeze(0)
+                .unwrap()
+                .to_vec2()
+                .unwrap()
         };
         let (a, b) = (logits(&[1, 2, 3, 4, 5]), logits(&[1, 2, 3, 9, 9]));
         for t in 0..3 {
@@ -138,7 +153,11 @@ fn the_future_does_not_reach_the_past() {
             }
         }
         assert_ne!(a[3], b[3]);
-        let last: Vec<f32> = model.next_logits(&[1, 2, 3, 4, 5]).unwrap().to_vec1().unwrap();
+        let last: Vec<f32> = model
+            .next_logits(&[1, 2, 3, 4, 5])
+            .unwrap()
+            .to_vec1()
+            .unwrap();
         for (x, y) in a[4].iter().zip(&last) {
             assert!((x - y).abs() < 1e-5);
         }
@@ -171,8 +190,15 @@ fn llama_agrees_with_candle_transformers_through_our_files() {
         let ids = [3u32, 1, 4, 1, 5, 9, 2, 6];
         for n in 1..=ids.len() {
             let mut cache = oracle::Cache::new(false, DType::F32, &theirs, &Device::Cpu).unwrap();
-            let x = Tensor::new(&ids[..n], &Device::Cpu).unwrap().unsqueeze(0).unwrap();
-            let expected = llama.forward(&x, 0, &mut cache).unwrap().squeeze(0).unwrap();
+            let x = Tensor::new(&ids[..n], &Device::Cpu)
+                .unwrap()
+                .unsqueeze(0)
+                .unwrap();
+            let expected = llama
+                .forward(&x, 0, &mut cache)
+                .unwrap()
+                .squeeze(0)
+                .unwrap();
             let expected: Vec<f32> = expected.to_vec1().unwrap();
             let got: Vec<f32> = ours.next_logits(&ids[..n]).unwrap().to_vec1().unwrap();
             for (x, y) in got.iter().zip(&expected) {
@@ -195,23 +221,33 @@ fn directories_round_trip_and_damage_is_named() {
         assert_eq!(read, config);
         let again = hf::read_params(dir.path(), &read, &Device::Cpu).unwrap();
         for (a, b) in params.iter().zip(again.iter()) {
-            let flat = |p: &params::Param| -> Vec<f32> {
-                p.var.flatten_all().unwrap().to_vec1().unwrap()
-            };
+            let flat =
+                |p: &params::Param| -> Vec<f32> { p.var.flatten_all().unwrap().to_vec1().unwrap() };
             assert_eq!(flat(a), flat(b));
         }
 
         let mut other = read.clone();
         other.n_layer += 1;
         let error = |c: &ModelConfig| {
-            hf::read_params(dir.path(), c, &Device::Cpu).err().unwrap().to_string()
+            hf::read_params(dir.path(), c, &Device::Cpu)
+                .err()
+                .unwrap()
+                .to_string()
         };
         assert!(error(&other).contains("is missing"), "{}", error(&other));
         other.n_layer -= 2;
-        assert!(error(&other).contains("does not account for"), "{}", error(&other));
+        assert!(
+            error(&other).contains("does not account for"),
+            "{}",
+            error(&other)
+        );
         let whole = std::fs::read(&weights).unwrap();
         std::fs::write(&weights, &whole[..whole.len() - 5]).unwrap();
-        assert!(error(&read).contains("cannot be read as safetensors"), "{}", error(&read));
+        assert!(
+            error(&read).contains("cannot be read as safetensors"),
+            "{}",
+            error(&read)
+        );
     }
 }
 

@@ -158,8 +158,14 @@ impl AdamW {
                 root_correction: root_correction as f32,
                 eps: c.eps as f32,
             };
-            let first = Update { beta: c.beta1, clip };
-            let second = Update { beta: c.beta2, clip };
+            let first = Update {
+                beta: c.beta1,
+                clip,
+            };
+            let second = Update {
+                beta: c.beta2,
+                clip,
+            };
             let update = || match param.var.device() {
                 Device::Cpu => {
                     let grad = grad.contiguous()?;
@@ -374,8 +380,14 @@ mod tests {
         let draw = |std: f64| Tensor::randn(0f32, std as f32, (37, 5), &device).unwrap();
         let var = |t: &Tensor| Var::from_tensor(&t.copy().unwrap()).unwrap();
         let (p, m, v, g) = (draw(1.0), draw(0.1), draw(0.1).sqr().unwrap(), draw(1.0));
-        let first = Update { beta: 0.9, clip: 0.7 };
-        let second = Update { beta: 0.95, clip: 0.7 };
+        let first = Update {
+            beta: 0.9,
+            clip: 0.7,
+        };
+        let second = Update {
+            beta: 0.95,
+            clip: 0.7,
+        };
         let apply = Apply {
             decay: 0.999,
             step_size: 0.01,
@@ -399,10 +411,7 @@ mod tests {
     fn first_update_moves_by_the_learning_rate_and_decays_only_matrices() {
         let params = params();
         let before: Vec<_> = params.iter().map(|p| values(&p.var)).collect();
-        let grads: Vec<_> = params
-            .iter()
-            .map(|p| p.var.ones_like().unwrap())
-            .collect();
+        let grads: Vec<_> = params.iter().map(|p| p.var.ones_like().unwrap()).collect();
         let mut adamw = AdamW::new(AdamWConfig::default(), &params, &Device::Cpu).unwrap();
         adamw.step(&params, &grads, 0.01, 1.0).unwrap();
         for (p, before) in params.iter().zip(before) {
@@ -421,7 +430,10 @@ mod tests {
     #[test]
     fn restored_moments_continue_bit_for_bit() {
         let grads = |params: &Params| -> Vec<Tensor> {
-            params.iter().map(|p| p.var.as_tensor().sin().unwrap()).collect()
+            params
+                .iter()
+                .map(|p| p.var.as_tensor().sin().unwrap())
+                .collect()
         };
         let straight = params();
         let mut a = AdamW::new(AdamWConfig::default(), &straight, &Device::Cpu).unwrap();
@@ -431,7 +443,11 @@ mod tests {
         let broken = params();
         let mut b = AdamW::new(AdamWConfig::default(), &broken, &Device::Cpu).unwrap();
         b.step(&broken, &grads(&broken), 0.02, 0.9).unwrap();
-        let saved = b.tensors().into_iter().map(|(n, t)| (n, t.copy().unwrap())).collect();
+        let saved = b
+            .tensors()
+            .into_iter()
+            .map(|(n, t)| (n, t.copy().unwrap()))
+            .collect();
         let mut c = AdamW::new(AdamWConfig::default(), &broken, &Device::Cpu).unwrap();
         c.restore(saved, b.updates()).unwrap();
         for _ in 0..2 {

@@ -52,7 +52,10 @@ mod tests {
         let a = Tensor::new(&[[3f32, 0.0], [0.0, 0.0]], &device).unwrap();
         let b = Tensor::new(&[4f32], &device).unwrap();
         assert_eq!(global_norm([&a, &b]).unwrap(), 5.0);
-        let wide = Tensor::arange(0f32, 6.0, &device).unwrap().reshape((2, 3)).unwrap();
+        let wide = Tensor::arange(0f32, 6.0, &device)
+            .unwrap()
+            .reshape((2, 3))
+            .unwrap();
         let turned = wide.t().unwrap();
         let norm = global_norm([&wide]).unwrap();
         assert!((global_norm([&turned]).unwrap() - norm).abs() < 1e-6);

@@ -1,11 +1,11 @@
 //! A data set on disk: a directory of token shards and its index `dataset.json`; or nanoGPT's
 //! `train.bin` and `val.bin`, as they are.
 
-use crate::files;
 use super::shards::{SplitIndex, TokenWidth};
 use super::store::{ShardFile, TokenStore};
 use super::tokenizer::Tokenizer;
 use crate::error::{Error, Result};
+use crate::files;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use std::fs;

@@ -2,8 +2,8 @@
 //! `numpy.memmap` and nanoGPT read them as they are. Counts and checksums stand in the index
 //! ([`super::dataset`]).
 
-use crate::files;
 use crate::error::{Error, Result};
+use crate::files;
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File};
 use std::io::Write;

@@ -61,7 +61,7 @@ impl TokenStore {
     }
 
     /// Tokens in the stream.
-/// A store of ids that lie in memory, for text tokenised on the spot.
+    /// A store of ids that lie in memory, for text tokenised on the spot.
     ///
     /// # Errors
     /// [`Error::Backend`] when the system gives no memory.
@@ -82,7 +82,7 @@ impl TokenStore {
         })
     }
 
-        pub fn len(&self) -> u64 {
+    pub fn len(&self) -> u64 {
         self.len
     }
 

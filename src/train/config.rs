@@ -134,7 +134,9 @@ impl RunConfig {
             }
         }
         if self.model.multiple_of == 0 {
-            return Err(Error::input("model.multiple_of is 0; it must be at least 1"));
+            return Err(Error::input(
+                "model.multiple_of is 0; it must be at least 1",
+            ));
         }
         let v = self.data.val_fraction;
         if !(v > 0.0 && v < 1.0) {
@@ -142,10 +144,10 @@ impl RunConfig {
                 "data.val_fraction is {v}; it must lie between 0 and 1, since a held-out loss needs some text"
             )));
         }
-        if !(self.sample.temperature >= 0.0) {
+        let t = self.sample.temperature;
+        if !(t.is_finite() && t >= 0.0) {
             return Err(Error::input(format!(
-                "sample.temperature is {}; it must be 0 or more",
-                self.sample.temperature
+                "sample.temperature is {t}; it must be 0 or more"
             )));
         }
         self.optim.validate()?;

@@ -45,7 +45,11 @@ impl HeldOut {
     ) -> Result<HeldOut> {
         fixed_eval_batches(store.clone(), sequence_length, 1, 1)?;
         let all = (store.len().saturating_sub(1) / sequence_length as u64) as usize;
-        let sequences = if sequences == 0 { all } else { sequences.min(all) };
+        let sequences = if sequences == 0 {
+            all
+        } else {
+            sequences.min(all)
+        };
         Ok(HeldOut {
             store,
             sequence_length,
@@ -69,7 +73,12 @@ impl HeldOut {
             let batch = first_rows(batch, left);
             left -= batch.rows;
             let loss = model
-                .loss(&batch.tokens, &batch.targets, batch.rows, DropoutStream::off())?
+                .loss(
+                    &batch.tokens,
+                    &batch.targets,
+                    batch.rows,
+                    DropoutStream::off(),
+                )?
                 .to_scalar::<f32>()
                 .map_err(Error::backend)?;
             nats += loss as f64 * batch.targets.len() as f64;

@@ -57,7 +57,10 @@ impl Loaded {
     /// # Errors
     /// Names the first id beyond the vocabulary.
     pub fn check_ids(&self, ids: &[u32]) -> Result<()> {
-        match ids.iter().find(|&&id| id as usize >= self.config.vocab_size) {
+        match ids
+            .iter()
+            .find(|&&id| id as usize >= self.config.vocab_size)
+        {
             None => Ok(()),
             Some(id) => Err(Error::input(format!(
                 "token id {id} lies beyond the vocabulary of {} ids of the model in {}",

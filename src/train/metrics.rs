@@ -96,7 +96,9 @@ impl Metrics {
 
     pub fn eval(&mut self, record: &EvalRecord) -> Result<()> {
         self.jsonl.json(record)?;
-        let bits = record.val_bits_per_byte.map_or(String::new(), |b| b.to_string());
+        let bits = record
+            .val_bits_per_byte
+            .map_or(String::new(), |b| b.to_string());
         self.val_curve
             .line(&format!("{},{},{bits}", record.step, record.val_loss))
     }

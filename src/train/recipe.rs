@@ -8,17 +8,44 @@ use toml::{Table, Value};
 /// Recipes that ship inside the program, by name.
 pub const RECIPES: &[(&str, &str)] = &[
     ("default", include_str!("../../configs/default.toml")),
-    ("shakespeare-char", include_str!("../../configs/shakespeare-char.toml")),
+    (
+        "shakespeare-char",
+        include_str!("../../configs/shakespeare-char.toml"),
+    ),
     ("gpt2-124m", include_str!("../../configs/gpt2-124m.toml")),
     ("llama-100m", include_str!("../../configs/llama-100m.toml")),
-    ("cooldown-33m", include_str!("../../configs/cooldown-33m.toml")),
-    ("cooldown-53m", include_str!("../../configs/cooldown-53m.toml")),
-    ("cooldown-60m", include_str!("../../configs/cooldown-60m.toml")),
-    ("cooldown-93m", include_str!("../../configs/cooldown-93m.toml")),
-    ("cooldown-124m", include_str!("../../configs/cooldown-124m.toml")),
-    ("cooldown-151m", include_str!("../../configs/cooldown-151m.toml")),
-    ("cooldown-210m", include_str!("../../configs/cooldown-210m.toml")),
-    ("cooldown-360m", include_str!("../../configs/cooldown-360m.toml")),
+    (
+        "cooldown-33m",
+        include_str!("../../configs/cooldown-33m.toml"),
+    ),
+    (
+        "cooldown-53m",
+        include_str!("../../configs/cooldown-53m.toml"),
+    ),
+    (
+        "cooldown-60m",
+        include_str!("../../configs/cooldown-60m.toml"),
+    ),
+    (
+        "cooldown-93m",
+        include_str!("../../configs/cooldown-93m.toml"),
+    ),
+    (
+        "cooldown-124m",
+        include_str!("../../configs/cooldown-124m.toml"),
+    ),
+    (
+        "cooldown-151m",
+        include_str!("../../configs/cooldown-151m.toml"),
+    ),
+    (
+        "cooldown-210m",
+        include_str!("../../configs/cooldown-210m.toml"),
+    ),
+    (
+        "cooldown-360m",
+        include_str!("../../configs/cooldown-360m.toml"),
+    ),
 ];
 
 /// A configuration being put together, layer over layer.
@@ -44,7 +71,9 @@ impl Layers {
             None => read_recipe(name_or_file)?,
         };
         let layer: Table = text.parse().map_err(|e: toml::de::Error| {
-            let line = e.span().map_or(1, |s| text[..s.start].matches('\n').count() + 1);
+            let line = e
+                .span()
+                .map_or(1, |s| text[..s.start].matches('\n').count() + 1);
             Error::input(format!(
                 "{name_or_file}, line {line}: not a recipe ({})",
                 e.message()
@@ -117,10 +146,9 @@ impl Layers {
 
     /// The resolved configuration, validated.
     pub fn finish(self) -> Result<RunConfig> {
-        let config: RunConfig = self
-            .table
-            .try_into()
-            .map_err(|e: toml::de::Error| Error::input(format!("the configuration: {}", e.message())))?;
+        let config: RunConfig = self.table.try_into().map_err(|e: toml::de::Error| {
+            Error::input(format!("the configuration: {}", e.message()))
+        })?;
         config.validate()?;
         Ok(config)
     }
@@ -163,7 +191,9 @@ fn nearest<'a>(word: &str, candidates: impl Iterator<Item = &'a str>) -> &'a str
             tail,
         ))
     };
-    candidates.min_by_key(|c| (distance(c), c.len())).unwrap_or("none")
+    candidates
+        .min_by_key(|c| (distance(c), c.len()))
+        .unwrap_or("none")
 }
 
 fn type_name(value: &Value) -> &'static str {
@@ -193,7 +223,9 @@ mod tests {
     fn later_layers_win_and_types_are_kept() {
         let mut layers = Layers::new();
         layers.assign("schedule.peak_lr=1").unwrap();
-        layers.assign("schedule.scheduler=cosine:final=0.1").unwrap();
+        layers
+            .assign("schedule.scheduler=cosine:final=0.1")
+            .unwrap();
         layers.assign("schedule.warmup=300").unwrap();
         let c = layers.finish().unwrap();
         assert_eq!(c.schedule.peak_lr, 1.0);
@@ -204,7 +236,11 @@ mod tests {
     #[test]
     fn unknown_keys_name_the_nearest() {
         let error = |a: &str| Layers::new().assign(a).unwrap_err().to_string();
-        assert!(error("train.sede=1").contains("train.seed"), "{}", error("train.sede=1"));
+        assert!(
+            error("train.sede=1").contains("train.seed"),
+            "{}",
+            error("train.sede=1")
+        );
         assert!(error("iterations=1").contains("train.iterations"));
         assert!(error("train.seed=abc").contains("a whole number"));
         assert!(error("train.seed").contains("section.key=value"));

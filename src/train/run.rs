@@ -213,7 +213,10 @@ impl Run {
             let (_, batch) = batches.next()?;
             self.record(&batch)?;
             let clock = Instant::now();
-            let mut record = self.trainer.step(&batch).map_err(|e| self.with_checkpoint(e))?;
+            let mut record = self
+                .trainer
+                .step(&batch)
+                .map_err(|e| self.with_checkpoint(e))?;
             record.tokens_per_second =
                 config.tokens_per_step() as f64 / clock.elapsed().as_secs_f64();
             self.metrics.step(&record)?;
@@ -252,7 +255,9 @@ impl Run {
             }
         }
         if let Some(mut recorder) = self.recorder.take() {
-            recorder.flush().map_err(|e| Error::io("write", "the recorded batches", e))?;
+            recorder
+                .flush()
+                .map_err(|e| Error::io("write", "the recorded batches", e))?;
         }
         export::write(
             &self.dir.join(FINAL_DIR),
@@ -348,7 +353,9 @@ impl Run {
 
     /// Adds to an error of the step where the last good state lies.
     fn with_checkpoint(&self, error: Error) -> Error {
-        let last = rundir::saved_steps(self.dir.path()).ok().and_then(|s| s.last().copied());
+        let last = rundir::saved_steps(self.dir.path())
+            .ok()
+            .and_then(|s| s.last().copied());
         match (error, last) {
             (Error::Input(message), Some(step)) => Error::Input(format!(
                 "{message}; the last good checkpoint is {}",

@@ -142,7 +142,12 @@ mod tests {
     #[test]
     fn an_existing_run_is_not_overwritten() {
         let dir = tempfile::tempdir().unwrap();
-        assert!(RunDir::open(dir.path()).unwrap_err().to_string().contains("holds no run"));
+        assert!(
+            RunDir::open(dir.path())
+                .unwrap_err()
+                .to_string()
+                .contains("holds no run")
+        );
         std::fs::write(dir.path().join(RUN_FILE), "").unwrap();
         let error = RunDir::create(dir.path()).unwrap_err().to_string();
         assert!(error.contains("lehr resume"), "{error}");
@@ -151,7 +156,12 @@ mod tests {
     #[test]
     fn steps_are_listed_in_order_and_leftovers_are_swept() {
         let dir = tempfile::tempdir().unwrap();
-        for name in ["step-00000020", "step-00000003", "step-00000040.tmp", "final"] {
+        for name in [
+            "step-00000020",
+            "step-00000003",
+            "step-00000040.tmp",
+            "final",
+        ] {
             std::fs::create_dir(dir.path().join(name)).unwrap();
         }
         assert_eq!(saved_steps(dir.path()).unwrap(), [3, 20]);

@@ -84,7 +84,8 @@ fn is_dataset(path: &Path) -> bool {
 
 fn prepared(config: &RunConfig, progress: &mut dyn Progress) -> Result<Dataset> {
     let d = &config.data;
-    let mut request = PrepareConfig::new(vec![d.path.clone()], d.tokenizer.parse()?, PathBuf::new());
+    let mut request =
+        PrepareConfig::new(vec![d.path.clone()], d.tokenizer.parse()?, PathBuf::new());
     request.field = d.field.clone();
     request.val_fraction = d.val_fraction;
     let fingerprint = prepare::source_fingerprint(&request)?;

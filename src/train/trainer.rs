@@ -153,7 +153,11 @@ impl Trainer {
     }
 
     fn backward(&self, mean: &Tensor, scale: f64) -> candle_core::Result<(f64, Vec<Tensor>)> {
-        let scaled = if scale == 1.0 { mean.clone() } else { (mean * scale)? };
+        let scaled = if scale == 1.0 {
+            mean.clone()
+        } else {
+            (mean * scale)?
+        };
         let mut store = scaled.backward()?;
         let grads = self
             .params

@@ -12,9 +12,26 @@ pub struct Place {
 
 /// Flags of a model that trains in milliseconds.
 pub const TINY: &[&str] = &[
-    "--n-layer", "1", "--n-head", "2", "--n-embd", "16", "--sequence-length", "16",
-    "--batch-size", "4", "--tokenizer", "char", "--data", "text.txt", "--warmup-steps", "2",
-    "--set", "sample.tokens=8", "--set", "eval.sequences=4",
+    "--n-layer",
+    "1",
+    "--n-head",
+    "2",
+    "--n-embd",
+    "16",
+    "--sequence-length",
+    "16",
+    "--batch-size",
+    "4",
+    "--tokenizer",
+    "char",
+    "--data",
+    "text.txt",
+    "--warmup-steps",
+    "2",
+    "--set",
+    "sample.tokens=8",
+    "--set",
+    "eval.sequences=4",
 ];
 
 impl Place {
@@ -24,7 +41,12 @@ impl Place {
         };
         let mut text = String::new();
         for i in 0..40 {
-            text += &format!("Document {i} says that {} and {} are {}.\n", i * 7, i + 3, i * 8);
+            text += &format!(
+                "Document {i} says that {} and {} are {}.\n",
+                i * 7,
+                i + 3,
+                i * 8
+            );
             text += "It goes on for a while, as documents do, and then it ends.\n<|endoftext|>\n";
         }
         std::fs::write(place.path("text.txt"), text).unwrap();
@@ -60,14 +82,18 @@ impl Place {
         assert!(!output.status.success(), "it went through: {said}");
         assert!(!said.contains("panicked"), "{said}");
         let sentence = said.lines().rfind(|l| l.starts_with("error: "));
-        sentence.unwrap_or_else(|| panic!("no error line in: {said}")).to_string()
+        sentence
+            .unwrap_or_else(|| panic!("no error line in: {said}"))
+            .to_string()
     }
 }
 
 /// Lines of `metrics.jsonl`, parsed.
 pub fn metrics(run: &Path) -> Vec<serde_json::Value> {
     let text = std::fs::read_to_string(run.join("metrics.jsonl")).unwrap();
-    text.lines().map(|l| serde_json::from_str(l).unwrap()).collect()
+    text.lines()
+        .map(|l| serde_json::from_str(l).unwrap())
+        .collect()
 }
 
 /// What a resumed run must have in common with one that was never interrupted: every file that
