@@ -185,7 +185,7 @@ fn ctrl_c_saves_and_prints_the_line_that_resumes() {
     let said = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(130), "{said}");
     assert!(
-        said.contains("go on with: lehr resume checkpoints/a"),
+        said.contains("resume checkpoints/a"),
         "{said}"
     );
     let saved = std::fs::read_dir(place.run("a")).unwrap().any(|e| {

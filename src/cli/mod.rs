@@ -1,6 +1,6 @@
 //! One file a verb: arguments in, one call, words out.
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 
@@ -43,10 +43,23 @@ pub fn main() -> ExitCode {
     match run(cli.command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => {
-            eprintln!("error: {e}");
+            match &e {
+                // What the user asked for is no error, but no success either.
+                Error::Interrupted(what) => eprintln!("{what}"),
+                e => eprintln!("error: {e}"),
+            }
             ExitCode::from(e.exit_code())
         }
     }
+}
+
+/// How this program was started, for the lines that say what to type next.
+fn invocation() -> String {
+    if std::env::var_os("CARGO").is_some() {
+        return "cargo run --release --".to_string();
+    }
+    let typed = std::env::args().next();
+    typed.unwrap_or_else(|| "lehr".to_string())
 }
 
 fn run(command: Command) -> Result<()> {

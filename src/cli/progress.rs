@@ -80,7 +80,16 @@ impl Screen {
             clock(summary.elapsed)
         );
         eprintln!("      {dir}/curve.csv   {dir}/final");
-        eprintln!("next  lehr sample {dir} --prompt \"It is a truth\"");
+        let lehr = super::invocation();
+        eprintln!("next  {lehr} sample {dir} --prompt \"It is a truth\"");
+    }
+
+    /// The closing lines of a run that Ctrl-C stopped.
+    pub fn stopped(&mut self, dir: &Path) {
+        if let Some(bar) = self.bar.take() {
+            bar.finish_and_clear();
+        }
+        eprintln!("next  {} resume {}", super::invocation(), dir.display());
     }
 }
 
@@ -200,8 +209,6 @@ impl Observer for Screen {
             ));
         }
     }
-
-    fn saved(&mut self, _step: u64, _dir: &Path) {}
 
     fn noticed(&mut self, message: &str) {
         self.print(&format!("note  {message}"));

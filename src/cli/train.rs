@@ -193,8 +193,11 @@ pub fn run(args: Args) -> Result<()> {
 pub fn train(mut run: Run) -> Result<()> {
     let stop = signal::stop_flag()?;
     let mut screen = Screen::new();
-    let summary = run.train(&mut screen, stop)?;
-    screen.finish(&summary);
+    let outcome = run.train(&mut screen, stop);
+    if let Err(Error::Interrupted(_)) = &outcome {
+        screen.stopped(run.dir());
+    }
+    screen.finish(&outcome?);
     Ok(())
 }
 

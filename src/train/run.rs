@@ -191,12 +191,17 @@ impl Run {
         self.trainer.completed() == self.steps() && self.dir.join(FINAL_DIR).exists()
     }
 
+    /// The run's directory.
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
     fn steps(&self) -> u64 {
         self.trainer.config().train.iterations
     }
 
     /// Trains to the end, or until `stop` is set: then it saves and returns
-    /// [`Error::Interrupted`] with the line that resumes.
+    /// [`Error::Interrupted`].
     pub fn train(&mut self, observer: &mut dyn Observer, stop: &AtomicBool) -> Result<Summary> {
         let begin = Instant::now();
         let config = self.trainer.config().clone();
@@ -248,9 +253,9 @@ impl Run {
                 observer.saved(step, &dir);
             }
             if interrupted && step < steps {
-                let dir = self.dir.path().display();
                 return Err(Error::Interrupted(format!(
-                    "stopped after step {step} and saved; go on with: lehr resume {dir}"
+                    "stopped after step {step}; everything is saved in {}",
+                    self.dir.path().display()
                 )));
             }
         }
