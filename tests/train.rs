@@ -184,10 +184,7 @@ fn ctrl_c_saves_and_prints_the_line_that_resumes() {
     let output = child.wait_with_output().unwrap();
     let said = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(130), "{said}");
-    assert!(
-        said.contains("resume checkpoints/a"),
-        "{said}"
-    );
+    assert!(said.contains("resume checkpoints/a"), "{said}");
     let saved = std::fs::read_dir(place.run("a")).unwrap().any(|e| {
         e.unwrap()
             .file_name()
