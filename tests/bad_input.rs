@@ -255,10 +255,32 @@ fn resume_refuses_what_changed_and_names_it() {
     let error = place.refused(place.lehr(&["resume", "checkpoints/a"]));
     check(&error, &["schedule.peak_lr is 0.004 and was 0.003"]);
     fs::write(&run_toml, text).unwrap();
+    // The tokens that the run was started on are gone, and the text has changed since.
+    fs::remove_dir_all(place.path("data/prepared")).unwrap();
     let corpus = fs::read_to_string(place.path("text.txt")).unwrap();
     fs::write(place.path("text.txt"), corpus.replace("says", "said")).unwrap();
     let error = place.refused(place.lehr(&["resume", "checkpoints/a"]));
     check(&error, &["not the one"]);
+}
+
+#[test]
+fn resume_refuses_a_table_that_changed_under_its_name() {
+    let place = Place::new();
+    let table = |lr: f64| "lr\n".to_string() + &format!("{lr}\n").repeat(12);
+    fs::write(place.path("t.csv"), table(0.01)).unwrap();
+    let flags = [
+        "--iterations",
+        "12",
+        "--checkpoint-every",
+        "4",
+        "--scheduler",
+        "table:t.csv",
+    ];
+    place.train("a", &flags).assert().success();
+    fs::remove_dir_all(place.run("a").join("final")).unwrap();
+    fs::write(place.path("t.csv"), table(0.02)).unwrap();
+    let error = place.refused(place.lehr(&["resume", "checkpoints/a"]));
+    check(&error, &["table:t.csv", "changed"]);
 }
 
 #[test]
@@ -378,4 +400,6 @@ fn models_that_are_not_there_or_not_ours() {
         "32",
     ];
     check(&train_error(&place, &init), &["at most 16 positions"]);
+    let init = ["--init-from", "checkpoints/a/final", "--n-layer", "3"];
+    check(&train_error(&place, &init), &["n_layer 3, there 1"]);
 }

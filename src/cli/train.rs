@@ -4,7 +4,7 @@ use super::prepare::Watcher;
 use super::progress::Screen;
 use super::signal;
 use crate::error::{Error, Result};
-use crate::model::Family;
+use crate::model::{Family, hf};
 use crate::schedule::{Decay, Shape};
 use crate::train::config::NonFinite;
 use crate::train::load;
@@ -220,6 +220,14 @@ impl Args {
         if let Some(recipe) = &self.config {
             layers.recipe(recipe)?;
         }
+        if let Some(path) = &self.init_from {
+            let dir = load::weights_dir(path)?;
+            layers.adopt_model(&hf::read_config(&dir)?, "--init-from")?;
+            if let Some(tokenizer) = load::tokenizer_file(&dir) {
+                let value = Value::String(tokenizer.display().to_string());
+                layers.set("data.tokenizer", value, "--init-from")?;
+            }
+        }
         let (m, d, t) = (&self.model, &self.data, &self.training);
         let text = |v: &Option<String>| v.clone().map(Value::String);
         let whole = |v: Option<i64>| v.map(Value::Integer);
@@ -293,10 +301,6 @@ impl Args {
         for assignment in &self.set {
             layers.assign(assignment)?;
         }
-        if let Some(path) = &self.init_from {
-            let dir = load::weights_dir(path)?;
-            adopt_tokenizer(&dir, self.data.tokenizer.is_some(), &mut layers)?;
-        }
         Ok(layers)
     }
 }
@@ -331,17 +335,5 @@ impl ScheduleFlags {
         }
         let value = Value::String(shape.to_string());
         layers.set("schedule.scheduler", value, "--scheduler")
-    }
-}
-
-/// A model that is trained on keeps its own tokenizer, unless another is asked for by name.
-fn adopt_tokenizer(dir: &Path, asked: bool, layers: &mut Layers) -> Result<()> {
-    let tokenizer = load::tokenizer_file(dir);
-    match tokenizer.filter(|_| !asked) {
-        Some(path) => {
-            let value = Value::String(path.display().to_string());
-            layers.set("data.tokenizer", value, "--init-from")
-        }
-        None => Ok(()),
     }
 }

@@ -7,12 +7,13 @@
 //! that there is.
 
 use super::config::RunConfig;
-use super::rundir::{remove, saved_steps, step_dir};
+use super::rundir::{discard, put, saved_steps, step_dir};
 use crate::error::{Error, Result};
 use crate::files;
 use crate::model::hf::{self, CONFIG_FILE, WEIGHTS_FILE};
 use crate::model::{ModelConfig, Params};
 use crate::optim::AdamW;
+use crate::schedule::Schedule;
 use candle_core::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
@@ -35,6 +36,8 @@ pub struct State {
     pub config: RunConfig,
     /// Fingerprint of the data set that the steps were drawn from.
     pub data: String,
+    /// Fingerprint of the schedule: a table's file may have changed under its name.
+    pub schedule: String,
     /// BLAKE3 of each of the checkpoint's other files.
     pub checksums: BTreeMap<String, String>,
 }
@@ -44,6 +47,7 @@ pub struct Contents<'a> {
     pub step: u64,
     pub config: &'a RunConfig,
     pub data: &'a str,
+    pub schedule: &'a Schedule,
     pub model: &'a ModelConfig,
     pub eot: Option<u32>,
     pub params: &'a Params,
@@ -54,24 +58,11 @@ pub struct Contents<'a> {
 /// whole. A checkpoint of the same step that is there already is replaced.
 pub fn save(run: &Path, contents: &Contents) -> Result<PathBuf> {
     let dir = step_dir(run, contents.step);
-    let aside = files::aside(&dir);
-    if aside.exists() {
-        remove(&aside)?;
-    }
-    let written = write_into(&aside, contents);
-    if let Err(e) = written {
-        let _ = std::fs::remove_dir_all(&aside);
-        return Err(e);
-    }
-    if dir.exists() {
-        remove(&dir)?;
-    }
-    files::rename(&aside, &dir)?;
+    put(&dir, |aside| write_into(aside, contents))?;
     Ok(dir)
 }
 
 fn write_into(dir: &Path, c: &Contents) -> Result<()> {
-    std::fs::create_dir_all(dir).map_err(|e| Error::io("create the directory", dir, e))?;
     let config = hf::config_json(c.model, c.eot);
     let config = serde_json::to_vec_pretty(&config).map_err(Error::backend)?;
     files::write(&dir.join(CONFIG_FILE), &config)?;
@@ -88,6 +79,7 @@ fn write_into(dir: &Path, c: &Contents) -> Result<()> {
         updates: c.optimizer.updates(),
         config: c.config.clone(),
         data: c.data.into(),
+        schedule: schedule_fingerprint(c.schedule),
         checksums,
     };
     let state = serde_json::to_vec_pretty(&state).map_err(Error::backend)?;
@@ -121,6 +113,15 @@ pub fn read_state(dir: &Path) -> Result<State> {
         }
     }
     Ok(state)
+}
+
+/// BLAKE3 of the learning rates of all steps, in hex.
+pub fn schedule_fingerprint(schedule: &Schedule) -> String {
+    let mut hasher = blake3::Hasher::new();
+    for step in 0..schedule.steps() {
+        hasher.update(&schedule.lr(step).to_le_bytes());
+    }
+    hasher.finalize().to_hex().to_string()
 }
 
 /// BLAKE3 of a file, in hex.
@@ -183,11 +184,7 @@ pub fn retain(run: &Path, keep_last: usize, permanent_every: u64) -> Result<()> 
     let is_permanent = |step: u64| permanent_every > 0 && step.is_multiple_of(permanent_every);
     let old = &steps[..steps.len().saturating_sub(keep_last)];
     for &step in old.iter().filter(|&&s| !is_permanent(s)) {
-        let dir = step_dir(run, step);
-        // Renamed first: a kill in the middle must not leave a checkpoint that lacks files.
-        let aside = files::aside(&dir);
-        files::rename(&dir, &aside)?;
-        remove(&aside)?;
+        discard(&step_dir(run, step))?;
     }
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! Directories that transformers loads: `final/` of a run, and `lehr export`.
 
-use super::rundir::{TOKENIZER_FILE, remove};
+use super::rundir::{TOKENIZER_FILE, put};
 use crate::error::{Error, Result};
 use crate::files;
 use crate::model::hf::{self, CONFIG_FILE, WEIGHTS_FILE};
@@ -19,19 +19,7 @@ pub fn write(
     params: &Params,
     tokenizer: Option<&Tokenizer>,
 ) -> Result<()> {
-    let aside = files::aside(dir);
-    if aside.exists() {
-        remove(&aside)?;
-    }
-    std::fs::create_dir_all(&aside).map_err(|e| Error::io("create the directory", &aside, e))?;
-    if let Err(e) = write_into(&aside, config, params, tokenizer) {
-        let _ = std::fs::remove_dir_all(&aside);
-        return Err(e);
-    }
-    if dir.exists() {
-        remove(dir)?;
-    }
-    files::rename(&aside, dir)
+    put(dir, |aside| write_into(aside, config, params, tokenizer))
 }
 
 fn write_into(

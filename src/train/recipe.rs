@@ -2,6 +2,7 @@
 
 use super::config::RunConfig;
 use crate::error::{Error, Result};
+use crate::model::ModelConfig;
 use std::path::Path;
 use toml::{Table, Value};
 
@@ -137,6 +138,27 @@ impl Layers {
             .and_then(|mut t| t.remove("v"))
             .unwrap_or_else(|| Value::String(text.to_string()));
         self.set(key.trim(), value, &format!("--set {assignment}"))
+    }
+
+    /// Takes the sizes of an existing model over, for a run that starts from its weights.
+    pub fn adopt_model(&mut self, m: &ModelConfig, origin: &str) -> Result<()> {
+        let whole = |n: usize| Value::Integer(n as i64);
+        for (key, value) in [
+            ("model.family", Value::String(m.family.to_string())),
+            ("model.n_layer", whole(m.n_layer)),
+            ("model.n_head", whole(m.n_head)),
+            ("model.n_kv_head", whole(m.n_kv_head)),
+            ("model.n_embd", whole(m.n_embd)),
+            ("model.intermediate_size", whole(m.intermediate_size)),
+            ("model.tied", Value::Boolean(m.tied)),
+            ("model.norm_eps", Value::Float(m.norm_eps)),
+            ("model.rope_theta", Value::Float(m.rope_theta)),
+            ("model.init_std", Value::Float(m.init_std)),
+            ("data.vocab_size", whole(m.vocab_size)),
+        ] {
+            self.set(key, value, origin)?;
+        }
+        Ok(())
     }
 
     /// The value that a key has so far.

@@ -137,9 +137,16 @@ impl Run {
         let device = Device::Cpu;
         let dir = RunDir::open(dir)?;
         rundir::sweep(dir.path())?;
-        let (config, init_from) = read_run_toml(&dir.join(RUN_FILE))?;
+        let RunFile {
+            config,
+            init_from,
+            dataset,
+        } = read_run_toml(&dir.join(RUN_FILE))?;
         let newest = checkpoint::newest_whole(dir.path())?;
-        let source = Source::open(&config, progress)?;
+        let source = match dataset.filter(|dir| dir.exists()) {
+            Some(dir) => Source::from_dataset(&dir)?,
+            None => Source::open(&config, progress)?,
+        };
         let fingerprint = source.dataset.fingerprint();
         let mut notices = Vec::new();
         let trainer = match newest {
@@ -160,6 +167,12 @@ impl Run {
                         "the data set {} is not the one that the checkpoint at step {} was trained on; put that one back, or start another run",
                         source.dataset.dir().display(),
                         state.step
+                    )));
+                }
+                if checkpoint::schedule_fingerprint(&config.schedule()?) != state.schedule {
+                    return Err(Error::input(format!(
+                        "the schedule {} gives other learning rates than at step {} of this run, so its file has changed; put the old one back, or start another run",
+                        config.schedule.scheduler, state.step
                     )));
                 }
                 for damage in &newest.damage {
@@ -330,6 +343,7 @@ impl Run {
                 step: self.trainer.completed(),
                 config,
                 data: &self.fingerprint,
+                schedule: self.trainer.schedule(),
                 model: self.trainer.model_config(),
                 eot: self.source.eot(),
                 params: self.trainer.params(),
@@ -435,6 +449,8 @@ fn run_toml(
     put("vocab_size", (model.vocab_size as i64).into());
     put("tokens", (tokens as i64).into());
     put("train_flops", (per_token * tokens as f64).into());
+    let dataset = source.dataset.dir().display().to_string();
+    put("dataset", dataset.into());
     put("data_fingerprint", source.dataset.fingerprint().into());
     if let Some(dir) = &options.init_from {
         put("init_from", dir.display().to_string().into());
@@ -445,13 +461,25 @@ fn run_toml(
     toml::to_string(&table).map_err(Error::backend)
 }
 
-fn read_run_toml(path: &Path) -> Result<(RunConfig, Option<PathBuf>)> {
+/// What `run.toml` says that a resumed run needs.
+struct RunFile {
+    config: RunConfig,
+    init_from: Option<PathBuf>,
+    /// The tokens that the run was started on.
+    dataset: Option<PathBuf>,
+}
+
+fn read_run_toml(path: &Path) -> Result<RunFile> {
     let text = std::fs::read_to_string(path).map_err(|e| Error::io("read", path, e))?;
     let bad = |e: toml::de::Error| Error::corrupt(path, e.message().to_string());
     let mut table: toml::Table = text.parse().map_err(bad)?;
     let run = table.remove("run");
     let config: RunConfig = table.try_into().map_err(bad)?;
     config.validate()?;
-    let init_from = run.and_then(|r| Some(PathBuf::from(r.get("init_from")?.as_str()?)));
-    Ok((config, init_from))
+    let path_of = |key: &str| Some(PathBuf::from(run.as_ref()?.get(key)?.as_str()?));
+    Ok(RunFile {
+        config,
+        init_from: path_of("init_from"),
+        dataset: path_of("dataset"),
+    })
 }

@@ -1,6 +1,7 @@
 //! The directory of a run: its files, its lock, its checkpoints by step.
 
 use crate::error::{Error, Result};
+use crate::files;
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 
@@ -115,8 +116,40 @@ pub fn sweep(run: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Fills a directory aside and puts it at `dir`; at every moment there is the old one, the new
+/// one, or none, and never a part of one.
+///
+/// # Errors
+/// What `fill` says; nothing is left aside then.
+pub fn put(dir: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
+    let aside = files::aside(dir);
+    if aside.exists() {
+        remove(&aside)?;
+    }
+    std::fs::create_dir_all(&aside).map_err(|e| Error::io("create the directory", &aside, e))?;
+    if let Err(e) = fill(&aside) {
+        let _ = std::fs::remove_dir_all(&aside);
+        return Err(e);
+    }
+    discard(dir)?;
+    files::rename(&aside, dir)
+}
+
+/// Removes a directory, if it is there, so that a kill leaves no part of it under its name.
+pub fn discard(dir: &Path) -> Result<()> {
+    if !dir.exists() {
+        return Ok(());
+    }
+    let doomed = dir.with_extension("old.tmp");
+    if doomed.exists() {
+        remove(&doomed)?;
+    }
+    files::rename(dir, &doomed)?;
+    remove(&doomed)
+}
+
 /// Removes a file or a whole directory.
-pub fn remove(path: &Path) -> Result<()> {
+fn remove(path: &Path) -> Result<()> {
     let removed = if path.is_dir() {
         std::fs::remove_dir_all(path)
     } else {

@@ -26,11 +26,18 @@ impl Source {
     /// What [`Dataset::open`] and [`prepare::prepare`] say.
     pub fn open(config: &RunConfig, progress: &mut dyn Progress) -> Result<Source> {
         let path = Path::new(&config.data.path);
-        let dataset = if is_dataset(path) {
-            Dataset::open(path)?
-        } else {
-            prepared(config, progress)?
-        };
+        if is_dataset(path) {
+            return Source::from_dataset(path);
+        }
+        Source::from_dataset(&prepared(config, progress)?)
+    }
+
+    /// Opens a prepared or nanoGPT directory.
+    ///
+    /// # Errors
+    /// What [`Dataset::open`] says, or a checksum that is wrong.
+    pub fn from_dataset(dir: &Path) -> Result<Source> {
+        let dataset = Dataset::open(dir)?;
         if dataset.train().len() + dataset.val().len() <= VERIFY_UP_TO {
             dataset.verify()?;
         }
@@ -82,19 +89,25 @@ fn is_dataset(path: &Path) -> bool {
         || path.join("val.bin").exists()
 }
 
-fn prepared(config: &RunConfig, progress: &mut dyn Progress) -> Result<Dataset> {
+/// The directory of the tokens of `data.path`, which is text.
+fn prepared(config: &RunConfig, progress: &mut dyn Progress) -> Result<PathBuf> {
     let d = &config.data;
     let mut request =
         PrepareConfig::new(vec![d.path.clone()], d.tokenizer.parse()?, PathBuf::new());
     request.field = d.field.clone();
     request.val_fraction = d.val_fraction;
     let fingerprint = prepare::source_fingerprint(&request)?;
-    let stem = Path::new(&d.path).file_stem().unwrap_or_default();
-    let tokenizer = Path::new(&d.tokenizer).file_stem().unwrap_or_default();
+    // A glob or a Hub id becomes a plain name.
+    let plain = |path: &str| -> String {
+        let stem = Path::new(path).file_stem().unwrap_or_default();
+        let keep = |c: char| c.is_ascii_alphanumeric() || c == '-';
+        let stem = stem.to_string_lossy();
+        stem.chars().filter(|&c| keep(c)).collect()
+    };
     let name = format!(
         "{}-{}-{}",
-        stem.to_string_lossy(),
-        tokenizer.to_string_lossy(),
+        plain(&d.path),
+        plain(&d.tokenizer),
         &fingerprint[..8]
     );
     let dir = Path::new(&d.cache).join(name);
@@ -102,7 +115,7 @@ fn prepared(config: &RunConfig, progress: &mut dyn Progress) -> Result<Dataset> 
         request.out = dir.clone();
         prepare::prepare(&request, progress)?;
     }
-    Dataset::open(&dir)
+    Ok(dir)
 }
 
 /// Where a run's weights start.
@@ -133,13 +146,6 @@ pub fn initial_model(
         }
         Start::Directory(dir) => {
             let mut model = hf::read_config(dir)?;
-            if model.vocab_size < vocab_size {
-                return Err(Error::input(format!(
-                    "the model in {} has a vocabulary of {} ids and the data needs {vocab_size}; prepare the text with that model's tokenizer.json",
-                    dir.display(),
-                    model.vocab_size
-                )));
-            }
             if model.max_positions < config.train.sequence_length {
                 return Err(Error::input(format!(
                     "the model in {} takes at most {} positions; give --sequence-length {} or less",
@@ -149,8 +155,33 @@ pub fn initial_model(
                 )));
             }
             model.dropout = config.model.dropout;
+            let asked = ModelConfig {
+                max_positions: model.max_positions,
+                ..config.model_config(vocab_size)?
+            };
+            if asked != model {
+                return Err(Error::input(format!(
+                    "the model in {} has other sizes than the configuration asks for ({}); leave the flags out that set them",
+                    dir.display(),
+                    size_differences(&asked, &model)
+                )));
+            }
             let params = hf::read_params(dir, &model, device)?;
             Ok((model, params))
         }
     }
+}
+
+fn size_differences(asked: &ModelConfig, has: &ModelConfig) -> String {
+    let fields = |c: &ModelConfig| match serde_json::to_value(c) {
+        Ok(serde_json::Value::Object(fields)) => fields,
+        _ => unreachable!("a struct is a JSON object"),
+    };
+    let has = fields(has);
+    let list: Vec<_> = fields(asked)
+        .iter()
+        .filter(|(name, value)| has[*name] != **value)
+        .map(|(name, value)| format!("{name} {value}, there {}", has[name]))
+        .collect();
+    list.join("; ")
 }
