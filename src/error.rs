@@ -68,7 +68,7 @@ fn advice(source: &std::io::Error) -> &'static str {
     use std::io::ErrorKind::*;
     match source.kind() {
         StorageFull | QuotaExceeded => {
-            "; free some space and run again, what was saved before is intact"
+            "; free some space and go on, what was saved before is intact"
         }
         PermissionDenied | ReadOnlyFilesystem => "; choose a place that you may write to",
         _ => "",

@@ -307,14 +307,23 @@ fn a_loss_that_is_not_finite_stops_with_the_checkpoint_intact_or_is_skipped() {
         .lehr(&["evaluate", kept, "--text", "text.txt"])
         .assert()
         .success();
-    place
-        .train("skips", &flags)
-        .args(["--non-finite", "skip"])
-        .assert()
-        .success();
-    let lines = common::metrics(&place.run("skips"));
-    assert!(lines.iter().any(|l| l.get("skipped").is_some()));
-    assert_eq!(lines.iter().filter(|l| l.get("lr").is_some()).count(), 12);
+    // What is kept can be gone on from: its loss is a number.
+    let found = place
+        .lehr(&["evaluate", kept, "--text", "text.txt", "--json"])
+        .output()
+        .unwrap();
+    let found: serde_json::Value = serde_json::from_slice(&found.stdout).unwrap();
+    assert!(found["loss"].as_f64().unwrap().is_finite(), "{found}");
+    // Weights that are lost cannot be skipped over: nothing of them is saved.
+    let mut skips = place.train("skips", &flags);
+    skips.args(["--non-finite", "skip"]);
+    check(
+        &place.refused(skips),
+        &["no model to keep", "last good checkpoint"],
+    );
+    let curve = fs::read_to_string(place.run("skips").join("curve.csv")).unwrap();
+    check(&curve, &["2,0,NaN"]);
+    assert!(!place.run("skips").join("final").exists());
 }
 
 /// A full disk, on a file system of 2 MB that only root can mount.
@@ -374,6 +383,71 @@ fn a_full_disk_leaves_the_last_checkpoint_whole() {
         String::from_utf8_lossy(&evaluated.stderr)
     );
     assert!(!steps.iter().any(|n| n.ends_with(".tmp")), "{steps:?}");
+}
+
+#[test]
+fn names_sizes_and_flags_that_contradict_each_other() {
+    let place = Place::new();
+    for name in ["..", "", "a/b"] {
+        check(&place.refused(place.train(name, &[])), &["--name"]);
+    }
+    check(
+        &train_error(&place, &["--n-embd", "4000000000"]),
+        &["too many digits"],
+    );
+    check(
+        &train_error(&place, &["--n-layer", "30000000", "--n-embd", "128"]),
+        &["GB"],
+    );
+    check(
+        &train_error(&place, &["--iterations", "100000000000"]),
+        &["too many digits"],
+    );
+    fs::write(place.path("t.csv"), "lr\n".to_string() + &"0.1\n".repeat(9)).unwrap();
+    let table = [
+        "--scheduler",
+        "table:t.csv",
+        "--iterations",
+        "9",
+        "--lr",
+        "1",
+    ];
+    check(&train_error(&place, &table), &["--lr", "table"]);
+    place.train("a", &["--iterations", "1"]).assert().success();
+    let data = prepared(&place).display().to_string();
+    let other = ["--data", &data, "--tokenizer", "bpe-300"];
+    check(
+        &train_error(&place, &other),
+        &["--tokenizer bpe-300", "char"],
+    );
+    // Another corpus has other characters, so the model of the first cannot read its tokens.
+    fs::write(place.path("other.txt"), "xyz zyx ".repeat(400)).unwrap();
+    place
+        .train(
+            "b",
+            &[
+                "--iterations",
+                "1",
+                "--data",
+                "other.txt",
+                "--batch-size",
+                "2",
+            ],
+        )
+        .assert()
+        .success();
+    let evaluate = ["evaluate", "checkpoints/b", "--data", &data];
+    check(
+        &place.refused(place.lehr(&evaluate)),
+        &["another tokenizer"],
+    );
+    let sample = ["sample", "checkpoints/a", "--top-p", "2"];
+    check(&place.refused(place.lehr(&sample)), &["--top-p"]);
+    fs::create_dir_all(place.path("checkpoints/c/step-00000900")).unwrap();
+    check(
+        &place.refused(place.train("c", &[])),
+        &["not empty", "step-00000900"],
+    );
 }
 
 #[test]

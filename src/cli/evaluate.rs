@@ -7,13 +7,15 @@ use crate::model::hf;
 use crate::text::dataset::Dataset;
 use crate::text::store::TokenStore;
 use crate::train::evaluate::HeldOut;
-use crate::train::load::Loaded;
+use crate::train::load::{self, Loaded};
+use crate::train::setup::check_same_tokenizer;
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Held-out loss of a model on any text or tokens
 ///
+/// Without --text, --data or --tokens: on the held-out split that the run was trained with.
 /// The text is cut into windows of the model's length that do not overlap; each is predicted
 /// from its own beginning. The loss is the mean over all predicted tokens.
 #[derive(clap::Args)]
@@ -53,11 +55,7 @@ pub fn run(args: Args) -> Result<()> {
     let loaded = Loaded::open(&args.dir)?;
     let store = match (&args.text, &args.data, &args.tokens) {
         (Some(text), _, _) => text_store(text, &loaded)?,
-        (_, Some(dir), _) => {
-            let dataset = Dataset::open(dir)?;
-            dataset.check_vocab(loaded.config.vocab_size)?;
-            dataset.val().clone()
-        }
+        (_, Some(dir), _) => held_out_split(dir, &loaded)?,
         (_, _, Some(ids)) => {
             loaded.check_ids(ids)?;
             if let Some(path) = &args.logits {
@@ -67,12 +65,18 @@ pub fn run(args: Args) -> Result<()> {
             }
             ids_store(ids)?
         }
-        _ => {
-            return Err(Error::input(
-                "nothing to evaluate; give --text FILE, --data DIR or --tokens ID,ID,…",
-            ));
-        }
+        _ => match load::dataset_of(&loaded.dir)? {
+            Some(dir) => held_out_split(&dir, &loaded)?,
+            None => {
+                return Err(Error::input(
+                    "nothing to evaluate; give --text FILE, --data DIR or --tokens ID,ID,…",
+                ));
+            }
+        },
     };
+    if args.batch_size == 0 {
+        return Err(Error::input("--batch-size 0: it must be at least 1"));
+    }
     let longest = loaded.config.max_positions;
     let wanted = args.sequence_length.unwrap_or(longest);
     if wanted > longest {
@@ -83,13 +87,7 @@ pub fn run(args: Args) -> Result<()> {
     // Text shorter than one window is one shorter window.
     let window = wanted.min(store.len().saturating_sub(1).max(1) as usize);
     let token_bytes = loaded.tokenizer.as_ref().map(|t| t.token_bytes());
-    let held_out = HeldOut::new(
-        store,
-        window,
-        args.batch_size.max(1),
-        args.sequences,
-        token_bytes,
-    )?;
+    let held_out = HeldOut::new(store, window, args.batch_size, args.sequences, token_bytes)?;
     let found = held_out.evaluate(&loaded.model)?;
     if args.json {
         let value = json!({
@@ -113,6 +111,15 @@ pub fn run(args: Args) -> Result<()> {
         );
     }
     Ok(())
+}
+
+fn held_out_split(dir: &Path, loaded: &Loaded) -> Result<Arc<TokenStore>> {
+    let dataset = Dataset::open(dir)?;
+    if let (Some(of_model), Some(of_data)) = (&loaded.tokenizer, dataset.tokenizer()?) {
+        check_same_tokenizer((&loaded.dir, of_model), (dir, &of_data))?;
+    }
+    dataset.check_vocab(loaded.config.vocab_size)?;
+    Ok(dataset.val().clone())
 }
 
 fn text_store(path: &Path, loaded: &Loaded) -> Result<Arc<TokenStore>> {

@@ -1,15 +1,19 @@
 //! `lehr flops`: parameters and FLOPs of a recipe, itemised.
 
 use super::format::{count, thousands};
+use super::train::{ModelFlags, lay};
 use crate::error::{Error, Result};
 use crate::model::flops::{ForwardFlops, ParamCount, TRAIN_OVER_FORWARD};
 use crate::train::recipe::Layers;
 use serde_json::json;
+use toml::Value;
 
 /// Vocabulary assumed for a recipe that leaves it to the tokenizer.
 fn vocabulary(tokenizer: &str) -> Option<usize> {
     match tokenizer {
         "gpt2" => Some(50257),
+        // English text; the characters of the corpus decide.
+        "char" => Some(96),
         _ => tokenizer.strip_prefix("bpe-")?.parse().ok(),
     }
 }
@@ -26,6 +30,14 @@ pub struct Args {
     /// Sets any key of the configuration
     #[arg(long, value_name = "SECTION.KEY=VALUE")]
     set: Vec<String>,
+    #[command(flatten)]
+    model: ModelFlags,
+    /// Rows of the embedding
+    #[arg(long)]
+    vocab_size: Option<i64>,
+    /// Tokens a sequence
+    #[arg(long)]
+    sequence_length: Option<i64>,
     /// Prints one JSON object
     #[arg(long)]
     json: bool,
@@ -36,6 +48,20 @@ pub fn run(args: Args) -> Result<()> {
     if let Some(recipe) = &args.config {
         layers.recipe(recipe)?;
     }
+    args.model.lay(&mut layers)?;
+    let (v, s) = (args.vocab_size, args.sequence_length);
+    lay(
+        &mut layers,
+        "--vocab-size",
+        "data.vocab_size",
+        v.map(Value::Integer),
+    )?;
+    lay(
+        &mut layers,
+        "--sequence-length",
+        "train.sequence_length",
+        s.map(Value::Integer),
+    )?;
     for assignment in &args.set {
         layers.assign(assignment)?;
     }

@@ -54,11 +54,6 @@ pub fn lr(x: f64) -> String {
     format!("{x:.1e}")
 }
 
-/// `412 MB`.
-pub fn bytes(n: u64) -> String {
-    format!("{}B", count(n as f64))
-}
-
 /// Breaks `text` into lines of at most `width` characters, at spaces, each led by `indent`; line
 /// breaks of the text stay.
 pub fn wrap(text: &str, width: usize, indent: &str) -> String {

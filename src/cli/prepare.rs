@@ -129,7 +129,8 @@ fn print(config: &PrepareConfig, index: &DatasetIndex, seconds: f64) {
             split.bytes as f64 / split.tokens as f64
         );
     }
-    println!("next  lehr train --data {}", config.out.display());
+    let lehr = super::invocation();
+    println!("next  {lehr} train --data {}", config.out.display());
 }
 
 /// A bar on a terminal, a line every ten seconds elsewhere; both on stderr.

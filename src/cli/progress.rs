@@ -1,13 +1,21 @@
 //! What a run looks like while it runs: a bar on a terminal, plain lines elsewhere.
 
-use super::format::{bytes, clock, count, lr, thousands, wrap};
+use super::format::{clock, count, lr, thousands, wrap};
 use crate::schedule;
 use crate::train::metrics::{EvalRecord, SampleRecord, StepRecord};
 use crate::train::run::{Info, Observer, Summary};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::path::Path;
 use std::time::{Duration, Instant};
+
+/// A line on stderr. Nobody may be listening any more (`| head`, a closed terminal): a run must not
+/// end for that, as it would with `eprintln!`.
+macro_rules! say {
+    ($($arg:tt)*) => {{
+        let _ = writeln!(std::io::stderr(), $($arg)*);
+    }};
+}
 
 /// Columns that everything fits into.
 const WIDTH: usize = 80;
@@ -42,8 +50,8 @@ impl Screen {
 
     fn print(&self, text: &str) {
         match &self.bar {
-            Some(bar) => bar.suspend(|| eprintln!("{text}")),
-            None => eprintln!("{text}"),
+            Some(bar) => bar.suspend(|| say!("{text}")),
+            None => say!("{text}"),
         }
     }
 
@@ -52,13 +60,13 @@ impl Screen {
         let done = r.step - self.first_step;
         let left = (self.steps - r.step) as f64 * self.begin.elapsed().as_secs_f64() / done as f64;
         format!(
-            "loss {:.3}  lr {}  |g| {:.2}  {}tok/s {}FLOP/s {}  eta {}",
+            "loss {:.3} lr {} |g| {:.2} {}tok/s {}F/s{} eta {}",
             self.loss.unwrap_or(r.loss),
             lr(r.lr),
             r.grad_norm,
-            unit(&count(speed)),
-            unit(&count(speed * self.flops_per_token)),
-            resident_memory().map_or(String::new(), bytes),
+            short(speed),
+            short(speed * self.flops_per_token),
+            resident_memory().map_or(String::new(), |b| format!(" {}B", short(b as f64))),
             clock(Duration::from_secs_f64(left)),
         )
     }
@@ -70,35 +78,39 @@ impl Screen {
         }
         if let Some(sample) = &summary.sample {
             let text = format!("{}{}", sample.prompt, sample.sample);
-            eprintln!("\n{}\n", wrap(&text, WIDTH - 4, "    "));
+            say!("\n{}\n", wrap(&text, WIDTH - 4, "    "));
         }
         let dir = summary.dir.display();
-        eprintln!(
+        say!(
             "done  val {} after {} steps, {}",
             loss_in_words(&summary.eval),
             thousands(summary.steps),
             clock(summary.elapsed)
         );
-        eprintln!("      {dir}/curve.csv   {dir}/final");
+        if summary.skipped > 0 {
+            say!("      {} updates were left out", thousands(summary.skipped));
+        }
+        say!("      {dir}/curve.csv   {dir}/final");
         let lehr = super::invocation();
-        eprintln!("next  {lehr} sample {dir} --prompt \"It is a truth\"");
+        match summary.sample {
+            Some(_) => say!("next  {lehr} sample {dir} --prompt \"It is a truth\""),
+            None => say!("next  {lehr} evaluate {dir}"),
+        }
     }
 
     /// The closing lines of a run that Ctrl-C stopped.
-    pub fn stopped(&mut self, dir: &Path) {
+    pub fn stopped(&mut self, what: &str, dir: &Path) {
         if let Some(bar) = self.bar.take() {
             bar.finish_and_clear();
         }
-        eprintln!("next  {} resume {}", super::invocation(), dir.display());
+        say!("{what}");
+        say!("next  {} resume {}", super::invocation(), dir.display());
     }
 }
 
-/// `21.0 k` as `21.0k`, to stand before a unit.
-fn unit(count: &str) -> String {
-    match count.split_once(' ') {
-        Some((digits, multiple)) => format!("{digits} {multiple}"),
-        None => format!("{count} "),
-    }
+/// `5.6k`, `105M`: a count with its multiple close by, where columns are short.
+fn short(n: f64) -> String {
+    count(n).replace(' ', "")
 }
 
 fn loss_in_words(eval: &EvalRecord) -> String {
@@ -127,10 +139,10 @@ impl Observer for Screen {
             1 => "1 thread".to_string(),
             n => format!("{n} threads"),
         };
-        eprintln!("{}", row("lehr", &left, &format!("cpu, {threads}, f32")));
+        say!("{}", row("lehr", &left, &format!("cpu, {threads}, f32")));
         let tokenizer = info.tokenizer.as_deref().unwrap_or("tokens as they are");
         let left = format!("{}, {} tokens", info.data, count(info.train_tokens as f64));
-        eprintln!("{}", row("data", &left, tokenizer));
+        say!("{}", row("data", &left, tokenizer));
         let tokens = c.tokens_per_step();
         let accumulation = match c.train.grad_accumulation {
             1 => String::new(),
@@ -145,15 +157,19 @@ impl Observer for Screen {
         let total = tokens * c.train.iterations;
         let flops = info.flops_per_token * total as f64;
         let size = format!("{} tokens, {}FLOP", count(total as f64), count(flops));
-        eprintln!("{}", row("", &batch, &size));
-        let lrs: Vec<f64> = (0..self.steps).map(|s| info.schedule.lr(s)).collect();
-        let line = schedule::sparkline(&lrs, 16);
-        eprintln!("lr    {line}  {}", info.schedule.describe());
+        say!("{}", row("", &batch, &size));
+        const BARS: u64 = 16;
+        let at = |i: u64| info.schedule.lr((2 * i + 1) * self.steps / (2 * BARS));
+        let lrs: Vec<f64> = (0..BARS).map(at).collect();
+        let line = schedule::sparkline(&lrs, BARS as usize);
+        // The clauses of the description, on as many lines as they need.
+        let clauses = wrap(&info.schedule.describe(), WIDTH, &" ".repeat(24));
+        say!("lr    {line}  {}", clauses.trim_start());
         let steps = format!("{} steps", thousands(self.steps));
         let run = info.dir.display().to_string();
-        eprintln!("{}", row("run", &run, &steps));
+        say!("{}", row("run", &run, &steps));
         if info.step > 0 {
-            eprintln!("      goes on after step {}", thousands(info.step));
+            say!("      goes on after step {}", thousands(info.step));
         }
         if std::io::stderr().is_terminal() {
             let style = ProgressStyle::with_template("{pos:>6}/{len} {percent:>3}%  {msg}");
@@ -189,7 +205,7 @@ impl Observer for Screen {
             }
             None => {
                 if r.step == 1 || r.step.is_multiple_of(self.steps.div_ceil(PLAIN_LINES)) {
-                    eprintln!("{:>6}/{} {status}", r.step, self.steps);
+                    say!("{:>6}/{} {status}", r.step, self.steps);
                 }
             }
         }

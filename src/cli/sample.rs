@@ -20,7 +20,7 @@ pub struct Args {
     /// 0 takes the likeliest token
     #[arg(long, default_value_t = 0.8, allow_negative_numbers = true)]
     temperature: f64,
-    /// Draws from the likeliest K tokens
+    /// Draws from the likeliest K tokens; 0: from all
     #[arg(long, value_name = "K")]
     top_k: Option<usize>,
     /// Draws from the likeliest tokens that hold this share of the probability
@@ -43,6 +43,9 @@ pub fn run(args: Args) -> Result<()> {
             args.temperature
         )));
     }
+    if args.top_p.is_some_and(|p| !(p > 0.0 && p <= 1.0)) {
+        return Err(Error::input("--top-p must lie above 0 and at most at 1"));
+    }
     let loaded = Loaded::open(&args.dir)?;
     let tokenizer = loaded.tokenizer()?;
     let mut prompt = tokenizer.encode(&args.prompt)?;
@@ -52,7 +55,7 @@ pub fn run(args: Args) -> Result<()> {
     loaded.check_ids(&prompt)?;
     let sampling = SamplingConfig {
         temperature: args.temperature,
-        top_k: args.top_k,
+        top_k: args.top_k.filter(|&k| k > 0),
         top_p: args.top_p,
         seed: args.seed,
     };

@@ -1,6 +1,7 @@
-//! Ctrl-C: the first one asks the work at hand to stop cleanly, the second ends the process.
+//! Ctrl-C, SIGTERM and SIGHUP: the first one asks the work at hand to stop cleanly, the second ends the process.
 
 use crate::error::{Error, Result};
+use std::io::Write;
 use std::sync::Once;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -15,7 +16,7 @@ pub fn stop_flag() -> Result<&'static AtomicBool> {
             if STOP.swap(true, Ordering::Relaxed) {
                 std::process::exit(130);
             }
-            eprintln!("\nstopping; once more to end at once");
+            let _ = writeln!(std::io::stderr(), "\nstopping; once more to end at once");
         });
     });
     outcome.map_err(Error::backend)?;

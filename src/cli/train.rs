@@ -6,6 +6,8 @@ use super::signal;
 use crate::error::{Error, Result};
 use crate::model::{Family, hf};
 use crate::schedule::{Decay, Shape};
+use crate::text::dataset::{DatasetIndex, INDEX_FILE};
+use crate::train::RunConfig;
 use crate::train::config::NonFinite;
 use crate::train::load;
 use crate::train::recipe::Layers;
@@ -18,7 +20,8 @@ use toml::Value;
 /// Pretrain a model
 ///
 /// Without any flag: a small Llama on the corpus that ships, in minutes. The recipe comes first,
-/// flags over it, --set over both.
+/// flags over it, --set over both. configs/default.toml lists every key with its default;
+/// --dry-run prints what is resolved.
 #[derive(clap::Args)]
 #[command(
     args_override_self = true,
@@ -59,23 +62,29 @@ pub struct Args {
 }
 
 #[derive(clap::Args)]
-struct ModelFlags {
+pub struct ModelFlags {
+    /// Architecture
     #[arg(long)]
     model: Option<Family>,
+    /// Blocks
     #[arg(long)]
     n_layer: Option<i64>,
+    /// Attention heads; they divide --n-embd
     #[arg(long)]
     n_head: Option<i64>,
     /// Key/value heads; 0: as many as --n-head
     #[arg(long)]
     n_kv_head: Option<i64>,
+    /// Width of the residual stream
     #[arg(long)]
     n_embd: Option<i64>,
     /// Whether the head shares the embedding's table
     #[arg(long)]
     tied: Option<bool>,
+    /// Probability that an activation is dropped
     #[arg(long)]
     dropout: Option<f64>,
+    /// Standard deviation of the initial weights
     #[arg(long)]
     init_std: Option<f64>,
 }
@@ -88,6 +97,7 @@ struct DataFlags {
     /// char | bpe-N | gpt2 | a tokenizer.json
     #[arg(long)]
     tokenizer: Option<String>,
+    /// Rows of the embedding; 0: as many as the tokenizer needs
     #[arg(long)]
     vocab_size: Option<i64>,
 }
@@ -120,6 +130,7 @@ struct TrainingFlags {
     /// Steps
     #[arg(long)]
     iterations: Option<i64>,
+    /// Tokens a sequence
     #[arg(long)]
     sequence_length: Option<i64>,
     /// Sequences a micro-batch
@@ -128,14 +139,19 @@ struct TrainingFlags {
     /// Micro-batches a step
     #[arg(long, alias = "grad-accumulation")]
     acc_steps: Option<i64>,
+    /// Of weights, batches, dropout and samples
     #[arg(long)]
     seed: Option<i64>,
+    /// AdamW's decoupled decay of matrices
     #[arg(long)]
     weight_decay: Option<f64>,
+    /// AdamW's first-moment average
     #[arg(long)]
     beta1: Option<f64>,
+    /// AdamW's second-moment average
     #[arg(long)]
     beta2: Option<f64>,
+    /// Largest global gradient norm; 0: never clip
     #[arg(long)]
     grad_clip: Option<f64>,
     /// What a NaN or infinite loss does
@@ -171,11 +187,26 @@ pub fn run(args: Args) -> Result<()> {
         );
         return Ok(());
     }
-    let shape = config.schedule.scheduler.split(':').next().unwrap_or("run");
+    let shape = config
+        .schedule
+        .scheduler
+        .split(':')
+        .next()
+        .unwrap_or("run")
+        .to_string();
     let name = match &args.name {
         Some(name) => name.clone(),
         None => free_name(&args.out, &format!("{}-{shape}", config.model.family)),
     };
+    check_name(&name)?;
+    if args.data.tokenizer.is_some() {
+        check_tokenizer(&config)?;
+    }
+    if args.schedule.lr.is_some() && shape == "table" {
+        return Err(Error::input(
+            "--lr has no part in a table, which holds the learning rate of every step; leave it out",
+        ));
+    }
     let options = StartOptions {
         init_from: args
             .init_from
@@ -194,11 +225,45 @@ pub fn train(mut run: Run) -> Result<()> {
     let stop = signal::stop_flag()?;
     let mut screen = Screen::new();
     let outcome = run.train(&mut screen, stop);
-    if let Err(Error::Interrupted(_)) = &outcome {
-        screen.stopped(run.dir());
+    match outcome {
+        Err(Error::Interrupted(what)) => {
+            screen.stopped(&what, run.dir());
+            Err(Error::Interrupted(String::new()))
+        }
+        outcome => {
+            screen.finish(&outcome?);
+            Ok(())
+        }
     }
-    screen.finish(&outcome?);
-    Ok(())
+}
+
+/// A run is one directory under --out.
+fn check_name(name: &str) -> Result<()> {
+    let plain = !matches!(name, "" | "." | "..") && !name.contains(['/', '\\']);
+    if plain {
+        return Ok(());
+    }
+    Err(Error::input(format!(
+        "--name \"{name}\": give the name of one directory, and its parent with --out"
+    )))
+}
+
+/// A tokenizer that is asked for by name must be the one that made the tokens.
+fn check_tokenizer(config: &RunConfig) -> Result<()> {
+    let path = Path::new(&config.data.path);
+    let index = match path.join(INDEX_FILE).exists() {
+        true => DatasetIndex::read(path)?,
+        false => return Ok(()),
+    };
+    if index.tokenizer == config.data.tokenizer {
+        return Ok(());
+    }
+    Err(Error::input(format!(
+        "--tokenizer {}: {} is tokenised with {} already; leave the flag out, or give the text itself as --data",
+        config.data.tokenizer,
+        path.display(),
+        index.tokenizer
+    )))
 }
 
 /// `base`, or `base-2`, `base-3`, … where runs of that name exist.
@@ -228,23 +293,12 @@ impl Args {
                 layers.set("data.tokenizer", value, "--init-from")?;
             }
         }
-        let (m, d, t) = (&self.model, &self.data, &self.training);
+        self.model.lay(&mut layers)?;
+        let (d, t) = (&self.data, &self.training);
         let text = |v: &Option<String>| v.clone().map(Value::String);
         let whole = |v: Option<i64>| v.map(Value::Integer);
         let real = |v: Option<f64>| v.map(Value::Float);
         let flags = [
-            (
-                "--model",
-                "model.family",
-                m.model.map(|f| Value::String(f.to_string())),
-            ),
-            ("--n-layer", "model.n_layer", whole(m.n_layer)),
-            ("--n-head", "model.n_head", whole(m.n_head)),
-            ("--n-kv-head", "model.n_kv_head", whole(m.n_kv_head)),
-            ("--n-embd", "model.n_embd", whole(m.n_embd)),
-            ("--tied", "model.tied", m.tied.map(Value::Boolean)),
-            ("--dropout", "model.dropout", real(m.dropout)),
-            ("--init-std", "model.init_std", real(m.init_std)),
             ("--data", "data.path", text(&d.data)),
             ("--tokenizer", "data.tokenizer", text(&d.tokenizer)),
             ("--vocab-size", "data.vocab_size", whole(d.vocab_size)),
@@ -289,19 +343,51 @@ impl Args {
             ("--prompt", "sample.prompt", text(&t.prompt)),
         ];
         for (flag, key, value) in flags {
-            let Some(value) = value else { continue };
-            if matches!(value, Value::Integer(n) if n < 0) {
-                return Err(Error::input(format!(
-                    "{flag} {value}: it must be 0 or more"
-                )));
-            }
-            layers.set(key, value, flag)?;
+            lay(&mut layers, flag, key, value)?;
         }
         self.schedule.lay(&mut layers)?;
         for assignment in &self.set {
             layers.assign(assignment)?;
         }
         Ok(layers)
+    }
+}
+
+impl ModelFlags {
+    /// Lays the sizes over.
+    pub fn lay(&self, layers: &mut Layers) -> Result<()> {
+        let m = self;
+        let whole = |v: Option<i64>| v.map(Value::Integer);
+        let real = |v: Option<f64>| v.map(Value::Float);
+        let flags = [
+            (
+                "--model",
+                "model.family",
+                m.model.map(|f| Value::String(f.to_string())),
+            ),
+            ("--n-layer", "model.n_layer", whole(m.n_layer)),
+            ("--n-head", "model.n_head", whole(m.n_head)),
+            ("--n-kv-head", "model.n_kv_head", whole(m.n_kv_head)),
+            ("--n-embd", "model.n_embd", whole(m.n_embd)),
+            ("--tied", "model.tied", m.tied.map(Value::Boolean)),
+            ("--dropout", "model.dropout", real(m.dropout)),
+            ("--init-std", "model.init_std", real(m.init_std)),
+        ];
+        for (flag, key, value) in flags {
+            lay(layers, flag, key, value)?;
+        }
+        Ok(())
+    }
+}
+
+/// Lays one flag over, if it was given.
+pub fn lay(layers: &mut Layers, flag: &str, key: &str, value: Option<Value>) -> Result<()> {
+    match value {
+        None => Ok(()),
+        Some(Value::Integer(n)) if n < 0 => {
+            Err(Error::input(format!("{flag} {n}: it must be 0 or more")))
+        }
+        Some(value) => layers.set(key, value, flag),
     }
 }
 

@@ -24,6 +24,9 @@ impl std::fmt::Display for Family {
     }
 }
 
+/// More parameters than this are a typing error: products of the sizes stay far from overflow.
+const LARGEST: f64 = 1e13;
+
 /// Every size of a model, resolved: nothing here is a default waiting to be filled in.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -59,6 +62,21 @@ impl ModelConfig {
         (8 * n_embd / 3).div_ceil(multiple_of) * multiple_of
     }
 
+    /// The number of parameters but for norms and biases, in floating point, where no size wraps
+    /// however absurd; [`super::flops::ParamCount`] counts exactly.
+    pub fn about_parameters(&self) -> f64 {
+        let real = |n: usize| n as f64;
+        let tables = if self.tied { 1.0 } else { 2.0 } * real(self.vocab_size) * real(self.n_embd);
+        let (matrices, positions) = match self.family {
+            Family::Gpt2 => (2.0, real(self.max_positions) * real(self.n_embd)),
+            Family::Llama => (3.0, 0.0),
+        };
+        let kv = real(self.n_kv_head) * real(self.head_dim);
+        let attention = 2.0 * real(self.n_embd) * (real(self.n_embd) + kv);
+        let mlp = matrices * real(self.n_embd) * real(self.intermediate_size);
+        tables + positions + real(self.n_layer) * (attention + mlp)
+    }
+
     /// Checks that the sizes make a model.
     ///
     /// # Errors
@@ -77,6 +95,13 @@ impl ModelConfig {
             if value == 0 {
                 return Err(Error::input(format!("{name} is 0; it must be at least 1")));
             }
+        }
+        let about = self.about_parameters();
+        if about > LARGEST {
+            return Err(Error::input(format!(
+                "the sizes ask for about {about:.0e} parameters (n_layer {}, n_embd {}, sequence_length {}, vocabulary {}); one of them has too many digits",
+                self.n_layer, self.n_embd, self.max_positions, self.vocab_size
+            )));
         }
         if !self.n_embd.is_multiple_of(self.n_head) {
             let near = nearest_divisor(self.n_embd, self.n_head);

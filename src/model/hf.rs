@@ -125,6 +125,15 @@ impl ConfigReader<'_> {
         if !matches!(activation, "gelu_new" | "gelu_pytorch_tanh") {
             return Err(self.refuse(&format!("the activation {activation}")));
         }
+        for (key, computed) in [
+            ("scale_attn_weights", true),
+            ("scale_attn_by_inverse_layer_idx", false),
+            ("add_cross_attention", false),
+        ] {
+            if self.json[key].as_bool() == Some(!computed) {
+                return Err(self.refuse(&format!("\"{key}\": {}", !computed)));
+            }
+        }
         let (n_embd, n_head) = (self.size("n_embd")?, self.size("n_head")?);
         Ok(ModelConfig {
             family: Family::Gpt2,
@@ -162,8 +171,13 @@ impl ConfigReader<'_> {
                 .or(v["type"].as_str())
                 .map(str::to_string)
         };
-        if let Some(kind) = kind(rope).or(kind(scaling)).filter(|k| k != "default") {
-            return Err(self.refuse(&format!("rotary positions of type {kind}")));
+        for kind in [kind(rope), kind(scaling)].into_iter().flatten() {
+            if kind != "default" {
+                return Err(self.refuse(&format!("rotary positions of type {kind}")));
+            }
+        }
+        if self.real_or("partial_rotary_factor", 1.0) != 1.0 {
+            return Err(self.refuse("rotary positions on a part of each head"));
         }
         let (n_embd, n_head) = (self.size("hidden_size")?, self.size("num_attention_heads")?);
         Ok(ModelConfig {

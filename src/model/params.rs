@@ -87,6 +87,7 @@ impl Params {
         Ok(Params { list, index })
     }
 
+    /// All parameters, in the order of the model's definition.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = &Param> {
         self.list.iter()
     }
@@ -104,6 +105,18 @@ impl Params {
         self.list.iter().map(|p| p.spec.elements()).sum()
     }
 
+    /// The first parameter that holds a NaN or an infinity.
+    pub fn first_not_finite(&self) -> Result<Option<&str>> {
+        for p in &self.list {
+            let sum = p.var.abs().and_then(|t| t.sum_all()?.to_scalar::<f32>());
+            if !sum.map_err(Error::backend)?.is_finite() {
+                return Ok(Some(&p.spec.name));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The parameter of a name.
     pub fn get(&self, name: &str) -> Option<&Param> {
         self.index.get(name).map(|&i| &self.list[i])
     }

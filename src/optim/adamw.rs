@@ -58,7 +58,8 @@ impl AdamWConfig {
                 )));
             }
         }
-        if !(self.eps > 0.0 && self.eps.is_finite()) {
+        // The update computes in f32, where a smaller ε would be 0.
+        if !(self.eps as f32 > 0.0 && self.eps.is_finite()) {
             return Err(Error::input(format!(
                 "optim.eps is {}; it must be a positive number",
                 self.eps

@@ -56,7 +56,17 @@ pub struct Contents<'a> {
 
 /// Writes the checkpoint of a step; at no moment is there a directory of its name that is not
 /// whole. A checkpoint of the same step that is there already is replaced.
+///
+/// # Errors
+/// Weights that are not finite: what is saved can always be gone on from. A full disk, or a place
+/// that cannot be written to.
 pub fn save(run: &Path, contents: &Contents) -> Result<PathBuf> {
+    if let Some(name) = contents.params.first_not_finite()? {
+        return Err(Error::input(format!(
+            "after step {} the weights of {name} are not finite, so this step is not saved; lower --lr or lengthen the warm-up",
+            contents.step
+        )));
+    }
     let dir = step_dir(run, contents.step);
     put(&dir, |aside| write_into(aside, contents))?;
     Ok(dir)
@@ -145,12 +155,12 @@ pub fn newest_whole(run: &Path) -> Result<Option<Newest>> {
         let dir = step_dir(run, step);
         match read_state(&dir) {
             Ok(state) => return Ok(Some(Newest { dir, state, damage })),
-            Err(e) => damage.push(e),
+            Err(e) => damage.push((dir, e)),
         }
     }
     match damage.into_iter().next() {
         None => Ok(None),
-        Some(e) => Err(Error::input(format!(
+        Some((_, e)) => Err(Error::input(format!(
             "{} has no whole checkpoint; the newest one: {e}",
             run.display()
         ))),
@@ -161,8 +171,8 @@ pub fn newest_whole(run: &Path) -> Result<Option<Newest>> {
 pub struct Newest {
     pub dir: PathBuf,
     pub state: State,
-    /// Why each newer checkpoint was passed over.
-    pub damage: Vec<Error>,
+    /// The newer checkpoints that were passed over, and why.
+    pub damage: Vec<(PathBuf, Error)>,
 }
 
 /// Takes the moments of a checkpoint into the optimiser.

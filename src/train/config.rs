@@ -133,15 +133,23 @@ impl RunConfig {
                 )));
             }
         }
+        // In floating point, where nothing wraps.
+        let tokens = t.batch_size as f64 * t.grad_accumulation as f64 * t.sequence_length as f64;
+        if tokens > 1e12 || t.iterations > 1_000_000_000 {
+            return Err(Error::input(format!(
+                "train asks for {} steps of {tokens:e} tokens; one of iterations, batch_size, grad_accumulation and sequence_length has too many digits",
+                t.iterations
+            )));
+        }
         if self.model.multiple_of == 0 {
             return Err(Error::input(
                 "model.multiple_of is 0; it must be at least 1",
             ));
         }
         let v = self.data.val_fraction;
-        if !(v > 0.0 && v < 1.0) {
+        if !(v > 0.0 && v <= 0.5) {
             return Err(Error::input(format!(
-                "data.val_fraction is {v}; it must lie between 0 and 1, since a held-out loss needs some text"
+                "data.val_fraction is {v}; it must be above 0 and at most 0.5, since a held-out loss needs some text"
             )));
         }
         let t = self.sample.temperature;
@@ -197,11 +205,13 @@ impl RunConfig {
         })
     }
 
+    /// Tokens that one step trains on: batch × accumulation × sequence length.
     pub fn tokens_per_step(&self) -> u64 {
         let t = &self.train;
         (t.batch_size * t.grad_accumulation * t.sequence_length) as u64
     }
 
+    /// What the loader is asked for, on one rank.
     pub fn loader(&self) -> LoaderConfig {
         let t = &self.train;
         LoaderConfig {
@@ -234,6 +244,7 @@ impl RunConfig {
         list
     }
 
+    /// The configuration as `[section]` tables.
     pub fn to_table(&self) -> toml::Table {
         toml::Table::try_from(self).expect("a configuration is a TOML table")
     }

@@ -109,3 +109,20 @@ pub fn tokenizer_file(dir: &Path) -> Option<PathBuf> {
     let run = dir.parent().filter(|_| dir.join(STATE_FILE).exists())?;
     Some(run.join(TOKENIZER_FILE)).filter(|file| file.is_file())
 }
+
+/// The data set that the run of a model directory was started on; `None` where no run is.
+pub fn dataset_of(dir: &Path) -> Result<Option<PathBuf>> {
+    let Some(file) = dir
+        .parent()
+        .map(|run| run.join(RUN_FILE))
+        .filter(|f| f.is_file())
+    else {
+        return Ok(None);
+    };
+    let text = std::fs::read_to_string(&file).map_err(|e| Error::io("read", &file, e))?;
+    let table: toml::Table = text
+        .parse()
+        .map_err(|e: toml::de::Error| Error::corrupt(&file, e.message().to_string()))?;
+    let dataset = table.get("run").and_then(|run| run.get("dataset"));
+    Ok(dataset.and_then(toml::Value::as_str).map(PathBuf::from))
+}

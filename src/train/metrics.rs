@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::files;
 use serde::Serialize;
 use std::fs::File;
-use std::io::{BufRead, BufReader, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 /// One trained step.
@@ -29,6 +29,8 @@ pub struct StepRecord {
     /// Whether the update was left out because loss or gradient was not finite.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub skipped: bool,
+    /// Tokens of the step over the wall time since the step before it ended: waiting for the
+    /// batch counts, evaluation, samples and checkpoints do not.
     pub tokens_per_second: f64,
 }
 
@@ -88,12 +90,16 @@ impl Metrics {
         })
     }
 
+    /// Logs a step. In the curve an update that was left out has the learning rate that was
+    /// applied, 0.
     pub fn step(&mut self, record: &StepRecord) -> Result<()> {
         self.jsonl.json(record)?;
-        let StepRecord { step, lr, loss, .. } = record;
+        let StepRecord { step, loss, .. } = record;
+        let lr = if record.skipped { 0.0 } else { record.lr };
         self.curve.line(&format!("{step},{lr},{loss}"))
     }
 
+    /// Logs an evaluation.
     pub fn eval(&mut self, record: &EvalRecord) -> Result<()> {
         self.jsonl.json(record)?;
         let bits = record
@@ -103,6 +109,7 @@ impl Metrics {
             .line(&format!("{},{},{bits}", record.step, record.val_loss))
     }
 
+    /// Logs a sample.
     pub fn sample(&mut self, record: &SampleRecord) -> Result<()> {
         self.jsonl.json(record)
     }
@@ -132,32 +139,36 @@ impl LogFile {
 }
 
 /// Rewrites a log so that it holds its header and the lines up to and including `step`.
+///
+/// A line counts only if its end was written: the last one may be torn, in the middle of a number
+/// or of a character.
 fn keep_until(path: &Path, step: u64, header: Option<&str>) -> Result<()> {
-    let mut kept = String::new();
+    let mut kept = Vec::new();
     if let Some(header) = header {
-        kept += header;
-        kept.push('\n');
+        kept.extend_from_slice(header.as_bytes());
+        kept.push(b'\n');
     }
     if path.exists() {
-        let file = File::open(path).map_err(|e| Error::io("read", path, e))?;
-        for line in BufReader::new(file).lines() {
-            let line = line.map_err(|e| Error::io("read", path, e))?;
-            if line_step(&line).is_some_and(|s| s <= step) {
-                kept += &line;
-                kept.push('\n');
+        let bytes = std::fs::read(path).map_err(|e| Error::io("read", path, e))?;
+        for line in bytes.split_inclusive(|&b| b == b'\n') {
+            if line_step(line, header).is_some_and(|s| s <= step) {
+                kept.extend_from_slice(line);
             }
         }
     }
-    files::write(path, kept.as_bytes())
+    files::write(path, &kept)
 }
 
-/// The step of a whole line of any of the three files; `None` for a header or a torn line.
-fn line_step(line: &str) -> Option<u64> {
-    if line.starts_with('{') {
+/// The step of a whole line; `None` for a header or a torn line. `header` is the CSV's, `None` for
+/// JSON lines.
+fn line_step(line: &[u8], header: Option<&str>) -> Option<u64> {
+    let line = std::str::from_utf8(line.strip_suffix(b"\n")?).ok()?;
+    let Some(header) = header else {
         let json: serde_json::Value = serde_json::from_str(line).ok()?;
         return json["step"].as_u64();
-    }
-    line.split(',').next()?.parse().ok()
+    };
+    let whole = line.split(',').count() == header.split(',').count();
+    line.split(',').next().filter(|_| whole)?.parse().ok()
 }
 
 #[cfg(test)]
@@ -194,13 +205,21 @@ mod tests {
         drop(m);
         let path = run.join(METRICS_FILE);
         let mut text = std::fs::read_to_string(&path).unwrap();
-        text += "{\"step\":2,\"lr\":0.0";
-        std::fs::write(&path, text).unwrap();
+        text += "{\"step\":2,\"sample\":\"caf";
+        let mut torn = text.into_bytes();
+        torn.push(0xC3); // the first half of é
+        std::fs::write(&path, torn).unwrap();
+        let curve = run.join(CURVE_FILE);
+        let text = std::fs::read_to_string(&curve).unwrap();
+        std::fs::write(&curve, text + "3").unwrap(); // of 31,…
 
         let mut m = Metrics::open(&run, 3).unwrap();
         m.step(&record(4)).unwrap();
         let text = std::fs::read_to_string(&path).unwrap();
-        let steps: Vec<_> = text.lines().map(|l| line_step(l).unwrap()).collect();
+        let steps: Vec<_> = text
+            .split_inclusive('\n')
+            .map(|l| line_step(l.as_bytes(), None).unwrap())
+            .collect();
         assert_eq!(steps, [1, 2, 3, 3, 4]);
         let curve = std::fs::read_to_string(run.join(CURVE_FILE)).unwrap();
         assert_eq!(curve.lines().count(), 5);

@@ -13,6 +13,7 @@ pub mod load;
 pub mod metrics;
 pub mod recipe;
 pub mod run;
+mod run_file;
 pub mod rundir;
 pub mod setup;
 pub mod trainer;

@@ -1,20 +1,22 @@
 //! The loop: batches in, records, evaluations, samples and checkpoints out.
 
 use super::checkpoint::{self, Contents};
-use super::config::RunConfig;
+use super::config::{NonFinite, RunConfig};
 use super::evaluate::HeldOut;
 use super::export;
+use super::load::tokenizer_file;
 use super::metrics::{EvalRecord, Metrics, SampleRecord, StepRecord};
+use super::run_file;
 use super::rundir::{self, FINAL_DIR, RUN_FILE, RunDir, TOKENIZER_FILE};
-use super::setup::{Source, Start, initial_model};
+use super::setup::{Source, Start, check_same_tokenizer, initial_model, is_dataset};
 use super::trainer::Trainer;
 use crate::error::{Error, Result};
-use crate::files;
 use crate::model::flops::{ForwardFlops, ParamCount};
 use crate::model::generate::{SamplingConfig, generate};
 use crate::text::loader::{Loader, StepBatch};
 use crate::text::prefetch::Prefetcher;
 use crate::text::prepare::Progress;
+use crate::text::tokenizer::Tokenizer;
 use candle_core::Device;
 use std::fs::File;
 use std::io::{BufWriter, Write};
@@ -24,6 +26,10 @@ use std::time::{Duration, Instant};
 
 /// Steps whose batches are made ready ahead of the trainer.
 const PREFETCH: usize = 4;
+
+/// With `non_finite = "skip"`, more updates than this left out one after another end the run: the
+/// weights themselves are lost.
+const MOST_SKIPS_IN_A_ROW: u32 = 20;
 
 /// What hangs on a run: told of everything, in order, on the run's own thread.
 pub trait Observer {
@@ -62,6 +68,8 @@ pub struct Summary {
     pub last_checkpoint: Option<u64>,
     pub eval: EvalRecord,
     pub sample: Option<SampleRecord>,
+    /// Updates that this process left out because loss or gradient was not finite.
+    pub skipped: u64,
     /// Wall time of this process's share of the run.
     pub elapsed: Duration,
 }
@@ -92,24 +100,35 @@ impl Run {
     /// Starts a new run in `dir`, which must not hold one.
     pub fn start(
         dir: &Path,
-        config: RunConfig,
+        mut config: RunConfig,
         options: &StartOptions,
         progress: &mut dyn Progress,
     ) -> Result<Run> {
         let device = Device::Cpu;
         let source = Source::open(&config, progress)?;
+        if let Some(name) = source.tokenizer_name()
+            && is_dataset(Path::new(&config.data.path))
+        {
+            // The data set's own tokenizer is the one that counts.
+            config.data.tokenizer = name.to_string();
+        }
+        if let Some(dir) = &options.init_from
+            && let (Some(file), Some(of_data)) = (tokenizer_file(dir), &source.tokenizer)
+        {
+            let of_model = Tokenizer::from_file(&file)?;
+            check_same_tokenizer((dir, &of_model), (source.dataset.dir(), of_data))?;
+        }
         // Everything that can be wrong with the input is found before the directory exists.
         let trainer = new_trainer(&config, &source, options.init_from.as_deref(), &device)?;
         let held_out = held_out(&config, &source)?;
         Loader::new(source.dataset.train().clone(), config.loader())?;
-        let recorder = options.record_batches.as_deref().map(create).transpose()?;
         let dir = RunDir::create(dir)?;
+        let recorder = options.record_batches.as_deref().map(create).transpose()?;
         rundir::sweep(dir.path())?;
         if let Some(tokenizer) = &source.tokenizer {
             tokenizer.save(&dir.join(TOKENIZER_FILE))?;
         }
-        let text = run_toml(&config, options, &trainer, &source)?;
-        files::write(&dir.join(RUN_FILE), text.as_bytes())?;
+        run_file::write(&dir.join(RUN_FILE), &config, options, &trainer, &source)?;
         let metrics = Metrics::open(&dir, 0)?;
         let mut run = Run {
             dir,
@@ -137,17 +156,24 @@ impl Run {
         let device = Device::Cpu;
         let dir = RunDir::open(dir)?;
         rundir::sweep(dir.path())?;
-        let RunFile {
+        let run_file::RunFile {
             config,
             init_from,
             dataset,
-        } = read_run_toml(&dir.join(RUN_FILE))?;
+            data_fingerprint,
+        } = run_file::read(&dir.join(RUN_FILE))?;
         let newest = checkpoint::newest_whole(dir.path())?;
         let source = match dataset.filter(|dir| dir.exists()) {
-            Some(dir) => Source::from_dataset(&dir)?,
+            Some(dir) => Source::from_dataset(&dir, &config)?,
             None => Source::open(&config, progress)?,
         };
         let fingerprint = source.dataset.fingerprint();
+        if data_fingerprint.is_some_and(|was| was != fingerprint) {
+            return Err(Error::input(format!(
+                "the data set {} is not the one that this run was started on; put that one back, or start another run",
+                source.dataset.dir().display()
+            )));
+        }
         let mut notices = Vec::new();
         let trainer = match newest {
             None => new_trainer(&config, &source, init_from.as_deref(), &device)?,
@@ -162,21 +188,15 @@ impl Run {
                         differences.join("; ")
                     )));
                 }
-                if state.data != fingerprint {
-                    return Err(Error::input(format!(
-                        "the data set {} is not the one that the checkpoint at step {} was trained on; put that one back, or start another run",
-                        source.dataset.dir().display(),
-                        state.step
-                    )));
-                }
                 if checkpoint::schedule_fingerprint(&config.schedule()?) != state.schedule {
                     return Err(Error::input(format!(
                         "the schedule {} gives other learning rates than at step {} of this run, so its file has changed; put the old one back, or start another run",
                         config.schedule.scheduler, state.step
                     )));
                 }
-                for damage in &newest.damage {
-                    notices.push(format!("passed over a checkpoint: {damage}"));
+                for (damaged, why) in &newest.damage {
+                    notices.push(format!("passed over a checkpoint: {why}"));
+                    rundir::set_aside(damaged)?;
                 }
                 let start = Some(newest.dir.as_path());
                 let mut trainer = new_trainer(&config, &source, start, &device)?;
@@ -227,16 +247,23 @@ impl Run {
         let batches = Prefetcher::start(loader, self.trainer.completed(), steps, PREFETCH)?;
         let mut last_eval = None;
         let mut last_sample = None;
+        let (mut skipped, mut in_a_row) = (0, 0);
         while self.trainer.completed() < steps {
+            let clock = Instant::now();
             let (_, batch) = batches.next()?;
             self.record(&batch)?;
-            let clock = Instant::now();
-            let mut record = self
-                .trainer
-                .step(&batch)
-                .map_err(|e| self.with_checkpoint(e))?;
+            let mut record = self.trainer.step(&batch)?;
             record.tokens_per_second =
                 config.tokens_per_step() as f64 / clock.elapsed().as_secs_f64();
+            in_a_row = if record.skipped { in_a_row + 1 } else { 0 };
+            let patience = match config.train.non_finite {
+                NonFinite::Stop => 0,
+                NonFinite::Skip => MOST_SKIPS_IN_A_ROW,
+            };
+            if in_a_row > patience {
+                return Err(self.not_finite(&record));
+            }
+            skipped += u64::from(record.skipped);
             self.metrics.step(&record)?;
             observer.stepped(&record);
 
@@ -261,7 +288,8 @@ impl Run {
                 }
             }
             let interrupted = stop.load(Ordering::Relaxed);
-            if due(config.checkpoint.every) || interrupted {
+            // Weights whose loss is not finite are not worth going on from.
+            if (due(config.checkpoint.every) && !record.skipped) || interrupted {
                 let dir = self.save()?;
                 observer.saved(step, &dir);
             }
@@ -277,6 +305,15 @@ impl Run {
                 .flush()
                 .map_err(|e| Error::io("write", "the recorded batches", e))?;
         }
+        // Logged before the last checkpoint; a run that resumes there looks again.
+        let eval = last_eval.map_or_else(|| self.evaluate(), Ok)?;
+        if !eval.val_loss.is_finite() {
+            return Err(Error::input(format!(
+                "the held-out loss after the last step is {}, so there is no model to keep; {}",
+                eval.val_loss,
+                self.last_good(steps)
+            )));
+        }
         export::write(
             &self.dir.join(FINAL_DIR),
             self.trainer.model_config(),
@@ -287,9 +324,9 @@ impl Run {
             dir: self.dir.path().to_path_buf(),
             steps,
             last_checkpoint: rundir::saved_steps(self.dir.path())?.last().copied(),
-            // Both were logged before the last checkpoint; a run that resumes there looks again.
-            eval: last_eval.map_or_else(|| self.evaluate(), Ok)?,
+            eval,
             sample: last_sample.or_else(|| self.sample().ok().flatten()),
+            skipped,
             elapsed: begin.elapsed(),
         })
     }
@@ -370,17 +407,40 @@ impl Run {
         Ok(())
     }
 
-    /// Adds to an error of the step where the last good state lies.
-    fn with_checkpoint(&self, error: Error) -> Error {
-        let last = rundir::saved_steps(self.dir.path())
-            .ok()
-            .and_then(|s| s.last().copied());
-        match (error, last) {
-            (Error::Input(message), Some(step)) => Error::Input(format!(
-                "{message}; the last good checkpoint is {}",
+    /// The error of a step whose loss or gradient is not finite.
+    ///
+    /// The loss of step s was computed with the weights after s − 1 steps. If it is not finite, a
+    /// checkpoint of those weights is set aside, so that a resumed run starts before them.
+    fn not_finite(&self, record: &StepRecord) -> Error {
+        let before = record.step - 1;
+        let newest_good = if record.loss.is_finite() {
+            before
+        } else {
+            let spoilt = rundir::step_dir(self.dir.path(), before);
+            if spoilt.exists() && before > 0 {
+                let _ = rundir::set_aside(&spoilt);
+            }
+            before.saturating_sub(1)
+        };
+        Error::input(format!(
+            "step {}: the loss is {} and the gradient norm {} at learning rate {:e}; lower --lr, lengthen the warm-up, or leave single updates out with --non-finite skip; {}",
+            record.step,
+            record.loss,
+            record.grad_norm,
+            record.lr,
+            self.last_good(newest_good)
+        ))
+    }
+
+    /// Where the newest checkpoint up to a step lies, in words.
+    fn last_good(&self, newest: u64) -> String {
+        let steps = rundir::saved_steps(self.dir.path()).unwrap_or_default();
+        match steps.into_iter().rfind(|&s| s <= newest) {
+            Some(step) => format!(
+                "the last good checkpoint is {}",
                 rundir::step_dir(self.dir.path(), step).display()
-            )),
-            (error, _) => error,
+            ),
+            None => "no good checkpoint has been kept".to_string(),
         }
     }
 
@@ -428,58 +488,4 @@ fn held_out(config: &RunConfig, source: &Source) -> Result<HeldOut> {
 fn create(path: &Path) -> Result<BufWriter<File>> {
     let file = File::create(path).map_err(|e| Error::io("create", path, e))?;
     Ok(BufWriter::new(file))
-}
-
-/// `run.toml`: what was run, under `[run]`, and the resolved configuration.
-fn run_toml(
-    config: &RunConfig,
-    options: &StartOptions,
-    trainer: &Trainer,
-    source: &Source,
-) -> Result<String> {
-    let model = trainer.model_config();
-    let per_token = ForwardFlops::train_per_token(model, config.train.sequence_length);
-    let tokens = config.tokens_per_step() * config.train.iterations;
-    let mut run = toml::Table::new();
-    let mut put = |key: &str, value: toml::Value| run.insert(key.to_string(), value);
-    put("lehr_version", env!("CARGO_PKG_VERSION").into());
-    put("device", "cpu".into());
-    put("threads", (rayon::current_num_threads() as i64).into());
-    put("parameters", (ParamCount::of(model).total as i64).into());
-    put("vocab_size", (model.vocab_size as i64).into());
-    put("tokens", (tokens as i64).into());
-    put("train_flops", (per_token * tokens as f64).into());
-    let dataset = source.dataset.dir().display().to_string();
-    put("dataset", dataset.into());
-    put("data_fingerprint", source.dataset.fingerprint().into());
-    if let Some(dir) = &options.init_from {
-        put("init_from", dir.display().to_string().into());
-    }
-    let mut table = toml::Table::new();
-    table.insert("run".into(), run.into());
-    table.extend(config.to_table());
-    toml::to_string(&table).map_err(Error::backend)
-}
-
-/// What `run.toml` says that a resumed run needs.
-struct RunFile {
-    config: RunConfig,
-    init_from: Option<PathBuf>,
-    /// The tokens that the run was started on.
-    dataset: Option<PathBuf>,
-}
-
-fn read_run_toml(path: &Path) -> Result<RunFile> {
-    let text = std::fs::read_to_string(path).map_err(|e| Error::io("read", path, e))?;
-    let bad = |e: toml::de::Error| Error::corrupt(path, e.message().to_string());
-    let mut table: toml::Table = text.parse().map_err(bad)?;
-    let run = table.remove("run");
-    let config: RunConfig = table.try_into().map_err(bad)?;
-    config.validate()?;
-    let path_of = |key: &str| Some(PathBuf::from(run.as_ref()?.get(key)?.as_str()?));
-    Ok(RunFile {
-        config,
-        init_from: path_of("init_from"),
-        dataset: path_of("dataset"),
-    })
 }

@@ -37,6 +37,18 @@ impl RunDir {
                 path.display()
             )));
         }
+        // Without its run.toml an older run's checkpoints would be taken for this run's.
+        let entries = std::fs::read_dir(path).map_err(|e| Error::io("read", path, e))?;
+        for entry in entries.flatten() {
+            let name = entry.file_name();
+            let name = name.to_string_lossy();
+            if name != LOCK_FILE && name != TOKENIZER_FILE && !is_ours_unfinished(&name) {
+                return Err(Error::input(format!(
+                    "{} is not empty (it holds {name}); give a --name that is not taken",
+                    path.display()
+                )));
+            }
+        }
         Ok(dir)
     }
 
@@ -104,13 +116,38 @@ pub fn saved_steps(run: &Path) -> Result<Vec<u64>> {
     Ok(steps)
 }
 
+/// Whether a name is of something that a run was writing, or removing, when it was killed.
+fn is_ours_unfinished(name: &str) -> bool {
+    let Some(stem) = name.strip_suffix(".tmp") else {
+        return false;
+    };
+    let ours = [
+        RUN_FILE,
+        METRICS_FILE,
+        CURVE_FILE,
+        VAL_CURVE_FILE,
+        TOKENIZER_FILE,
+        FINAL_DIR,
+    ];
+    let stem = stem.strip_suffix(".old").unwrap_or(stem);
+    stem.starts_with(STEP_PREFIX) || ours.contains(&stem)
+}
+
+/// Takes a checkpoint out of the list without deleting it: `step-N` becomes `step-N.damaged`.
+pub fn set_aside(dir: &Path) -> Result<()> {
+    let damaged = dir.with_extension("damaged");
+    if damaged.exists() {
+        remove(&damaged)?;
+    }
+    files::rename(dir, &damaged)
+}
+
 /// Removes what a killed process left half written.
 pub fn sweep(run: &Path) -> Result<()> {
     let entries = std::fs::read_dir(run).map_err(|e| Error::io("read the directory", run, e))?;
     for entry in entries.flatten() {
-        let path = entry.path();
-        if path.extension().is_some_and(|e| e == "tmp") {
-            remove(&path)?;
+        if is_ours_unfinished(&entry.file_name().to_string_lossy()) {
+            remove(&entry.path())?;
         }
     }
     Ok(())
@@ -131,6 +168,7 @@ pub fn put(dir: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
         let _ = std::fs::remove_dir_all(&aside);
         return Err(e);
     }
+    files::sync_dir(&aside)?;
     discard(dir)?;
     files::rename(&aside, dir)
 }
@@ -187,12 +225,26 @@ mod tests {
     }
 
     #[test]
+    fn a_directory_of_something_else_is_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(step_dir(dir.path(), 2900)).unwrap();
+        let error = RunDir::create(dir.path()).unwrap_err().to_string();
+        assert!(error.contains("step-00002900"), "{error}");
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("thesis.tmp"), "x").unwrap();
+        assert!(RunDir::create(dir.path()).is_err());
+        sweep(dir.path()).unwrap();
+        assert!(dir.path().join("thesis.tmp").exists());
+    }
+
+    #[test]
     fn steps_are_listed_in_order_and_leftovers_are_swept() {
         let dir = tempfile::tempdir().unwrap();
         for name in [
             "step-00000020",
             "step-00000003",
             "step-00000040.tmp",
+            "step-00000050.damaged",
             "final",
         ] {
             std::fs::create_dir(dir.path().join(name)).unwrap();

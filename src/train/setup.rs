@@ -5,7 +5,7 @@ use crate::error::{Error, Result};
 use crate::model::{LanguageModel, ModelConfig, Params, hf};
 use crate::text::dataset::Dataset;
 use crate::text::prepare::{self, PrepareConfig, Progress};
-use crate::text::tokenizer::Tokenizer;
+use crate::text::tokenizer::{Tokenizer, TokenizerSpec};
 use candle_core::Device;
 use std::path::{Path, PathBuf};
 
@@ -26,22 +26,36 @@ impl Source {
     /// What [`Dataset::open`] and [`prepare::prepare`] say.
     pub fn open(config: &RunConfig, progress: &mut dyn Progress) -> Result<Source> {
         let path = Path::new(&config.data.path);
-        if is_dataset(path) {
-            return Source::from_dataset(path);
+        match is_dataset(path) {
+            true => Source::from_dataset(path, config),
+            false => Source::from_dataset(&prepared(config, progress)?, config),
         }
-        Source::from_dataset(&prepared(config, progress)?)
+    }
+
+    /// What made the tokens, by the data set's own word: what `run.toml` must say.
+    pub fn tokenizer_name(&self) -> Option<&str> {
+        let named = self.dataset.index().map(|index| index.tokenizer.as_str());
+        named.or(self.tokenizer.as_ref().map(Tokenizer::name))
     }
 
     /// Opens a prepared or nanoGPT directory.
     ///
     /// # Errors
     /// What [`Dataset::open`] says, or a checksum that is wrong.
-    pub fn from_dataset(dir: &Path) -> Result<Source> {
+    pub fn from_dataset(dir: &Path, config: &RunConfig) -> Result<Source> {
         let dataset = Dataset::open(dir)?;
         if dataset.train().len() + dataset.val().len() <= VERIFY_UP_TO {
             dataset.verify()?;
         }
-        let tokenizer = dataset.tokenizer()?;
+        let mut tokenizer = dataset.tokenizer()?;
+        if dataset.index().is_none() && tokenizer.is_none() {
+            // nanoGPT's files do not say what made them; these are known without their text.
+            tokenizer = match config.data.tokenizer.parse()? {
+                TokenizerSpec::Gpt2 => Some(Tokenizer::gpt2()?),
+                TokenizerSpec::File(file) => Some(Tokenizer::from_file(&file)?),
+                TokenizerSpec::Char | TokenizerSpec::Bpe(_) => None,
+            };
+        }
         Ok(Source { dataset, tokenizer })
     }
 
@@ -57,7 +71,7 @@ impl Source {
             (0, Some(needed)) => needed,
             (0, None) => {
                 return Err(Error::input(format!(
-                    "{} does not say how large its vocabulary is; give --vocab-size (50304 for GPT-2's tokens), or put its tokenizer.json beside the tokens",
+                    "{} does not say how large its vocabulary is; give --tokenizer gpt2 (or the tokenizer.json that made it), or --vocab-size",
                     self.dataset.dir().display()
                 )));
             }
@@ -68,7 +82,10 @@ impl Source {
             }
             (asked, _) => asked,
         };
-        self.dataset.check_vocab(vocab_size)?;
+        if self.dataset.index().is_none() {
+            // An index has said how large the ids are; bare tokens have to be read.
+            self.dataset.check_vocab(vocab_size)?;
+        }
         Ok(vocab_size)
     }
 
@@ -82,7 +99,8 @@ impl Source {
     }
 }
 
-fn is_dataset(path: &Path) -> bool {
+/// Whether a directory holds tokens, prepared or nanoGPT's.
+pub fn is_dataset(path: &Path) -> bool {
     use crate::text::dataset::INDEX_FILE;
     path.join(INDEX_FILE).exists()
         || path.join("train.bin").exists()
@@ -118,6 +136,31 @@ fn prepared(config: &RunConfig, progress: &mut dyn Progress) -> Result<PathBuf> 
     Ok(dir)
 }
 
+/// Checks that two tokenizers mean the same by every id.
+///
+/// # Errors
+/// They do not; `model` and `data` name whose they are.
+pub fn check_same_tokenizer(
+    (model, of_model): (&Path, &Tokenizer),
+    (data, of_data): (&Path, &Tokenizer),
+) -> Result<()> {
+    let same = of_model.vocab_size() == of_data.vocab_size()
+        && (0..of_model.vocab_size() as u32).all(|id| {
+            let (a, b) = (of_model.decode(&[id]), of_data.decode(&[id]));
+            a.is_ok_and(|a| b.is_ok_and(|b| a == b))
+        });
+    if same {
+        return Ok(());
+    }
+    Err(Error::input(format!(
+        "{} was tokenised with {} and the model in {} has another tokenizer ({} ids); prepare the text with that model's tokenizer.json",
+        data.display(),
+        of_data.name(),
+        model.display(),
+        of_model.vocab_size()
+    )))
+}
+
 /// Where a run's weights start.
 pub enum Start<'a> {
     /// Drawn from the published distributions with the run's seed.
@@ -140,6 +183,7 @@ pub fn initial_model(
     match start {
         Start::Seed => {
             let model = config.model_config(vocab_size)?;
+            check_memory(&model)?;
             let specs = LanguageModel::specs(&model);
             let params = Params::init(specs, config.train.seed, device)?;
             Ok((model, params))
@@ -170,6 +214,30 @@ pub fn initial_model(
             Ok((model, params))
         }
     }
+}
+
+/// Refuses a model whose weights, gradients and moments alone exceed the machine's memory.
+fn check_memory(model: &ModelConfig) -> Result<()> {
+    const BYTES_A_PARAMETER: f64 = 16.0;
+    const GB: f64 = (1u64 << 30) as f64;
+    let parameters = model.about_parameters();
+    let needed = parameters * BYTES_A_PARAMETER;
+    match total_memory() {
+        Some(total) if needed > total as f64 => Err(Error::input(format!(
+            "{parameters:.1e} parameters with gradients and moments take {:.0} GB and this machine has {:.0}; make the model smaller",
+            needed / GB,
+            total as f64 / GB
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// The machine's memory in bytes, where the system tells.
+fn total_memory() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text.lines().find(|l| l.starts_with("MemTotal:"))?;
+    let kilobytes: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
+    Some(kilobytes << 10)
 }
 
 fn size_differences(asked: &ModelConfig, has: &ModelConfig) -> String {

@@ -1,6 +1,6 @@
 //! One step of training: loss, gradients, clipping, update.
 
-use super::config::{NonFinite, RunConfig};
+use super::config::RunConfig;
 use super::metrics::StepRecord;
 use crate::error::{Error, Result};
 use crate::model::{DropoutStream, LanguageModel, ModelConfig, Params};
@@ -89,9 +89,8 @@ impl Trainer {
     /// Trains on one batch. The learning rate is `schedule.lr(step)` of this step, the loss the
     /// mean over all of its tokens before the update.
     ///
-    /// # Errors
-    /// A loss or gradient that is not finite, unless the configuration says to skip the update:
-    /// then weights and moments stay as they are and the record says `skipped`.
+    /// When loss or gradient norm is not finite, weights and moments stay as they are and the
+    /// record says `skipped`.
     pub fn step(&mut self, batch: &StepBatch) -> Result<StepRecord> {
         let lr = self.schedule.lr(self.step);
         let (loss, grads) = self.gradients(batch)?;
@@ -100,12 +99,6 @@ impl Trainer {
         if finite {
             let clip = clip_coefficient(grad_norm, self.config.optim.grad_clip);
             self.optimizer.step(&self.params, &grads, lr, clip)?;
-        } else if self.config.train.non_finite == NonFinite::Stop {
-            return Err(Error::input(format!(
-                "step {}: the loss is {loss} and the gradient norm {grad_norm} at learning rate {lr:e}; \
-                 lower --lr, lengthen the warm-up, or leave such updates out with --non-finite skip",
-                self.step + 1
-            )));
         }
         self.step += 1;
         Ok(StepRecord {

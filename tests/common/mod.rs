@@ -2,6 +2,7 @@
 #![allow(dead_code)] // each test binary uses its own part
 
 use assert_cmd::Command;
+use std::hash::{DefaultHasher, Hasher};
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
@@ -98,16 +99,24 @@ pub fn metrics(run: &Path) -> Vec<serde_json::Value> {
 
 /// What a resumed run must have in common with one that was never interrupted: every file that
 /// holds results, bit for bit, and the metrics without their clock.
-pub fn results(run: &Path) -> Vec<(String, Vec<u8>)> {
+///
+/// Each is named beside a hash of its bytes, so that a failing comparison can be read.
+pub fn results(run: &Path) -> Vec<(String, u64)> {
+    let hash = |bytes: &[u8]| {
+        let mut hasher = DefaultHasher::new();
+        hasher.write(bytes);
+        hasher.finish()
+    };
     let mut list = Vec::new();
-    let mut add = |name: String, path: PathBuf| list.push((name, std::fs::read(path).unwrap()));
+    let mut add =
+        |name: String, path: PathBuf| list.push((name, hash(&std::fs::read(path).unwrap())));
     for name in ["curve.csv", "curve.val.csv", "final/model.safetensors"] {
         add(name.into(), run.join(name));
     }
     let mut steps: Vec<_> = std::fs::read_dir(run)
         .unwrap()
         .map(|e| e.unwrap().file_name().into_string().unwrap())
-        .filter(|n| n.starts_with("step-"))
+        .filter(|n| n.starts_with("step-") && !n.contains('.'))
         .collect();
     steps.sort();
     for step in steps {
@@ -117,7 +126,7 @@ pub fn results(run: &Path) -> Vec<(String, Vec<u8>)> {
     }
     for mut line in metrics(run) {
         line.as_object_mut().unwrap().remove("tokens_per_second");
-        list.push(("metrics.jsonl".into(), line.to_string().into_bytes()));
+        list.push((line.to_string(), 0));
     }
     list
 }

@@ -42,7 +42,7 @@ impl Staging {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
                 return Err(Error::input(format!(
-                    "another process is preparing {}; wait for it, or choose another --out",
+                    "another process is preparing {}; run this again when it is done",
                     out.display()
                 )));
             }

@@ -1,0 +1,77 @@
+//! `run.toml`: what was run.
+
+use super::config::RunConfig;
+use super::run::StartOptions;
+use super::setup::Source;
+use super::trainer::Trainer;
+use crate::error::{Error, Result};
+use crate::files;
+use crate::model::flops::{ForwardFlops, ParamCount};
+use std::path::{Path, PathBuf};
+
+/// Writes what is run, under `[run]`, and the resolved configuration.
+pub(super) fn write(
+    path: &Path,
+    config: &RunConfig,
+    options: &StartOptions,
+    trainer: &Trainer,
+    source: &Source,
+) -> Result<()> {
+    let model = trainer.model_config();
+    let per_token = ForwardFlops::train_per_token(model, config.train.sequence_length);
+    let tokens = config.tokens_per_step() * config.train.iterations;
+    let mut run = toml::Table::new();
+    let mut put = |key: &str, value: toml::Value| run.insert(key.to_string(), value);
+    put("lehr_version", env!("CARGO_PKG_VERSION").into());
+    put("device", "cpu".into());
+    put("threads", (rayon::current_num_threads() as i64).into());
+    put("parameters", (ParamCount::of(model).total as i64).into());
+    put("vocab_size", (model.vocab_size as i64).into());
+    put("tokens", (tokens as i64).into());
+    put("train_flops", (per_token * tokens as f64).into());
+    // Absolute, so that the run resumes from any working directory.
+    let dataset = source.dataset.dir();
+    let dataset = dataset
+        .canonicalize()
+        .map_err(|e| Error::io("find", dataset, e))?;
+    put("dataset", dataset.display().to_string().into());
+    put("data_fingerprint", source.dataset.fingerprint().into());
+    if let Some(dir) = &options.init_from {
+        let dir = dir.canonicalize().map_err(|e| Error::io("find", dir, e))?;
+        put("init_from", dir.display().to_string().into());
+    }
+    let mut table = toml::Table::new();
+    table.insert("run".into(), run.into());
+    table.extend(config.to_table());
+    let text = toml::to_string(&table).map_err(Error::backend)?;
+    files::write(path, text.as_bytes())
+}
+
+/// What `run.toml` says that a resumed run needs.
+pub(super) struct RunFile {
+    pub config: RunConfig,
+    pub init_from: Option<PathBuf>,
+    /// The tokens that the run was started on.
+    pub dataset: Option<PathBuf>,
+    pub data_fingerprint: Option<String>,
+}
+
+/// Reads it back.
+///
+/// # Errors
+/// A file that cannot be read, or that holds no valid configuration.
+pub(super) fn read(path: &Path) -> Result<RunFile> {
+    let text = std::fs::read_to_string(path).map_err(|e| Error::io("read", path, e))?;
+    let bad = |e: toml::de::Error| Error::corrupt(path, e.message().to_string());
+    let mut table: toml::Table = text.parse().map_err(bad)?;
+    let run = table.remove("run");
+    let config: RunConfig = table.try_into().map_err(bad)?;
+    config.validate()?;
+    let text_of = |key: &str| Some(run.as_ref()?.get(key)?.as_str()?.to_string());
+    Ok(RunFile {
+        config,
+        init_from: text_of("init_from").map(PathBuf::from),
+        dataset: text_of("dataset").map(PathBuf::from),
+        data_fingerprint: text_of("data_fingerprint"),
+    })
+}
