@@ -10,7 +10,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// A line on stderr. Nobody may be listening any more (`| head`, a closed terminal): a run must not
-/// end for that, as it would with `eprintln!`.
+/// end for that, as it would with `say!`.
 macro_rules! say {
     ($($arg:tt)*) => {{
         let _ = writeln!(std::io::stderr(), $($arg)*);
@@ -108,9 +108,16 @@ impl Screen {
     }
 }
 
-/// `5.6k`, `105M`: a count with its multiple close by, where columns are short.
+/// `5.6k`, `66G`, `105M`: two digits or three, the multiple close by, where columns are short.
 fn short(n: f64) -> String {
-    count(n).replace(' ', "")
+    for (scale, unit) in [(1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")] {
+        if n >= scale {
+            let x = n / scale;
+            let digits = usize::from(x < 9.95);
+            return format!("{x:.digits$}{unit}");
+        }
+    }
+    format!("{n:.0}")
 }
 
 fn loss_in_words(eval: &EvalRecord) -> String {
@@ -172,7 +179,7 @@ impl Observer for Screen {
             say!("      goes on after step {}", thousands(info.step));
         }
         if std::io::stderr().is_terminal() {
-            let style = ProgressStyle::with_template("{pos:>6}/{len} {percent:>3}%  {msg}");
+            let style = ProgressStyle::with_template("{pos}/{len} {percent}% {wide_msg}");
             let bar = ProgressBar::with_draw_target(
                 Some(self.steps),
                 ProgressDrawTarget::stderr_with_hz(4),
@@ -205,7 +212,12 @@ impl Observer for Screen {
             }
             None => {
                 if r.step == 1 || r.step.is_multiple_of(self.steps.div_ceil(PLAIN_LINES)) {
-                    say!("{:>6}/{} {status}", r.step, self.steps);
+                    say!(
+                        "{:>6}/{} {}% {status}",
+                        r.step,
+                        self.steps,
+                        100 * r.step / self.steps
+                    );
                 }
             }
         }
