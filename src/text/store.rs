@@ -60,7 +60,6 @@ impl TokenStore {
         Ok(store)
     }
 
-    /// Tokens in the stream.
     /// A store of ids that lie in memory, for text tokenised on the spot.
     ///
     /// # Errors
@@ -82,6 +81,7 @@ impl TokenStore {
         })
     }
 
+    /// Tokens in the stream.
     pub fn len(&self) -> u64 {
         self.len
     }
