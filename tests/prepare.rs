@@ -153,7 +153,7 @@ fn reads_folders_and_globs_and_its_own_tokenizer() {
         .unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(
-        text.contains("gpt2, 50,257 ids") && text.ends_with("lehr train --data three\n"),
+        text.contains("gpt2, 50,257 ids") && text.ends_with(" train --data three\n"),
         "{text}"
     );
 }
