@@ -168,7 +168,12 @@ impl Run {
             None => Source::open(&config, progress)?,
         };
         let fingerprint = source.dataset.fingerprint();
-        if data_fingerprint.is_some_and(|was| was != fingerprint) {
+        // The checkpoint's word counts; run.toml's stands in before the first one.
+        let trained_on = newest.as_ref().map(|n| n.state.data.clone());
+        if trained_on
+            .or(data_fingerprint)
+            .is_some_and(|was| was != fingerprint)
+        {
             return Err(Error::input(format!(
                 "the data set {} is not the one that this run was started on; put that one back, or start another run",
                 source.dataset.dir().display()
