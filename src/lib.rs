@@ -4,8 +4,11 @@
 //! `ARCHITECTURE.md` draws the map and lists the invariants.
 
 pub mod cli;
+pub mod curve;
 pub mod error;
 pub mod files;
+pub mod fit;
+pub mod law;
 pub mod model;
 pub mod ops;
 pub mod optim;

@@ -1,0 +1,80 @@
+//! Laws of the loss under learning-rate schedules: one file a law, behind one trait.
+
+pub mod path;
+
+pub use path::{Node, Path};
+
+/// One parameter of a law.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Parameter {
+    /// As the papers write it: `L0`, `A`, `alpha`, `B`, …
+    pub name: &'static str,
+    /// In terms of nats, LR and steps, for example `nats·(lr·step)^alpha`; empty for a pure number.
+    pub unit: &'static str,
+    /// One phrase for tables and docs.
+    pub what: &'static str,
+    /// Positive, and fitted as its logarithm.
+    pub log: bool,
+}
+
+/// Sizes of the data a fit sees. Starts, bounds and priors are stated relative to them, so that no
+/// default depends on the units of the LR or on the length of a run.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Scales {
+    /// Highest LR of any fitted curve.
+    pub lr: f64,
+    /// Largest S₁ at any fitted point.
+    pub s1: f64,
+    /// Smallest S₁ at any fitted point.
+    pub s1_first: f64,
+    /// Most steps at any fitted point.
+    pub steps: f64,
+    /// Lowest and highest fitted loss.
+    pub loss_low: f64,
+    pub loss_high: f64,
+}
+
+/// Where a parameter may lie, in its own units.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Bounds {
+    pub low: f64,
+    pub high: f64,
+}
+
+/// A normal prior on a parameter (on its logarithm where [`Parameter::log`]).
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Prior {
+    pub centre: f64,
+    pub sd: f64,
+}
+
+/// A law of the loss: a formula with parameters, evaluated on the [`Path`] of a schedule.
+pub trait Law: Send + Sync {
+    /// What `--law` takes.
+    fn name(&self) -> &'static str;
+    /// The formula in one line of text.
+    fn formula(&self) -> &'static str;
+    /// Paper, equation, or "ours".
+    fn source(&self) -> &'static str;
+    fn parameters(&self) -> &[Parameter];
+    /// One a parameter.
+    fn bounds(&self, scales: &Scales) -> Vec<Bounds>;
+    /// Where a multi-start fit begins, best guesses first; each inside the bounds.
+    fn starts(&self, scales: &Scales) -> Vec<Vec<f64>>;
+    /// One a parameter; `None` leaves it free.
+    fn priors(&self, _scales: &Scales) -> Vec<Option<Prior>> {
+        vec![None; self.parameters().len()]
+    }
+    /// Predicted losses at the points of `path` into `out`, and ∂loss/∂parameter into `jacobian`
+    /// (row-major, points × parameters, parameters in their own units) where wanted. Exact for an exact
+    /// path, O((nodes + points)·Q). Finite for parameters within bounds.
+    fn evaluate(
+        &self,
+        path: &Path,
+        parameters: &[f64],
+        out: &mut [f64],
+        jacobian: Option<&mut [f64]>,
+    );
+    /// The predicted loss after all of `lrs`, and its gradient in each of them, O(T·Q).
+    fn schedule_gradient(&self, lrs: &[f64], parameters: &[f64]) -> (f64, Vec<f64>);
+}
