@@ -20,4 +20,4 @@ pub use fitted::{Band, COVERAGE, Fit, FittedCurve, FittedParameter};
 pub use multistart::AGREEMENT;
 pub use noise::Noise;
 pub use options::{FitOptions, Residual, S1Offset, Weights};
-pub use score::{EMA_SPAN, Scores, noise_ceiling, score, score_paired, score_smoothed, smoothed};
+pub use score::{EMA_SPAN, Scores, noise_ceiling, score, score_paired, score_smoothed};

@@ -5,7 +5,7 @@ use crate::curve::LossCurve;
 use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
 
-/// Span of the exponential average in [`smoothed`], in points.
+/// Span of the exponential average in [`score_smoothed`], in points.
 pub const EMA_SPAN: u64 = 201;
 
 /// Agreement of predicted with measured losses, over `n` points; `e_i = L̂_i − L_i`.
@@ -72,31 +72,16 @@ impl Scores {
 /// # Errors
 /// Where there is no such point.
 pub fn score(predicted: &[f64], curve: &LossCurve, from: u64) -> Result<Scores> {
-    let losses: Vec<f64> = curve.points.iter().map(|p| p.loss).collect();
-    score_from(predicted, &losses, curve, from)
+    score_from(predicted, &curve.losses(), curve, from)
 }
 
-/// As [`score`], against the losses' exponential average of span [`EMA_SPAN`]: `s_0 = L_0`,
-/// `s_i = s_{i−1} + 2/(span+1)·(L_i − s_{i−1})` over all points of the curve. For losses of single batches.
+/// As [`score`], against the exponential average of span [`EMA_SPAN`] over all of the curve's points
+/// ([`LossCurve::ema`]). For losses of single batches.
 ///
 /// # Errors
 /// Where there is no point from step `from` on.
 pub fn score_smoothed(predicted: &[f64], curve: &LossCurve, from: u64) -> Result<Scores> {
-    score_from(predicted, &smoothed(curve), curve, from)
-}
-
-/// The exponential average that [`score_smoothed`] compares with.
-pub fn smoothed(curve: &LossCurve) -> Vec<f64> {
-    let share = 2.0 / (EMA_SPAN as f64 + 1.0);
-    let mut level = curve.points.first().map_or(0.0, |p| p.loss);
-    curve
-        .points
-        .iter()
-        .map(|p| {
-            level += share * (p.loss - level);
-            level
-        })
-        .collect()
+    score_from(predicted, &curve.ema(EMA_SPAN).losses(), curve, from)
 }
 
 /// As [`score`], with the residual of a fitted run at the same step added to the prediction, for runs
@@ -213,17 +198,13 @@ mod tests {
     }
 
     #[test]
-    fn smoothing_and_ceiling() {
+    fn noise_ceiling_from_second_differences() {
         let points: Vec<(u64, f64)> = (0..2000)
             .map(|i| (i, 3.0 - 1e-3 * i as f64 + if i % 2 == 0 { 0.1 } else { -0.1 }))
             .collect();
-        let c = curve(&points);
-        let ema = smoothed(&c);
-        assert_eq!(ema[0], c.points[0].loss);
-        assert!((ema[1] - (ema[0] + (c.points[1].loss - ema[0]) / 101.0)).abs() < 1e-15);
-        // Alternating noise of .1 has second differences of .4: the white estimate says .16/6.
+        // Alternating noise of .1 has second differences of .4: read as white, a variance of .16/6.
         let variance = 4e6 / 12.0 * 1e-6 + 0.01;
-        let ceiling = noise_ceiling(&c, 0).unwrap();
+        let ceiling = noise_ceiling(&curve(&points), 0).unwrap();
         assert!((ceiling - (1.0 - 0.16 / 6.0 / variance)).abs() < 2e-3, "{ceiling}");
         assert_eq!(noise_ceiling(&curve(&[(1, 2.0), (2, 2.0), (3, 2.0)]), 0), None);
     }
