@@ -11,7 +11,7 @@ use super::options::FitOptions;
 use super::{identify, optimise::Minimum};
 use crate::curve::LossCurve;
 use crate::error::{Error, Result};
-use crate::law::Law;
+use crate::law::{Law, Prior};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -37,7 +37,11 @@ pub fn fit(law: &Arc<dyn Law>, curves: &[&LossCurve], options: &FitOptions) -> R
 
 /// As [`fit`], on data already selected.
 pub(crate) fn fit_data(law: &Arc<dyn Law>, data: &Arc<FitData>, options: &FitOptions) -> Result<Fit> {
-    let coordinates = Coordinates::new(&**law, &data.scales, options.priors);
+    let priors = match options.priors {
+        true => priors(law, data, options)?,
+        false => Vec::new(),
+    };
+    let coordinates = Coordinates::new(&**law, &data.scales, priors);
     let needed = coordinates.len() + SPARE_POINTS;
     if data.points() < needed {
         return Err(Error::input(format!(
@@ -59,6 +63,20 @@ pub(crate) fn fit_data(law: &Arc<dyn Law>, data: &Arc<FitData>, options: &FitOpt
         )));
     }
     Ok(finish(law, data, coordinates, options, &search))
+}
+
+/// The law's priors, after fitting the simpler law that they rest on.
+fn priors(law: &Arc<dyn Law>, data: &FitData, options: &FitOptions) -> Result<Vec<Prior>> {
+    let Some(prelude) = law.prelude() else {
+        return Ok(law.priors(&data.scales, &[]));
+    };
+    let coordinates = Coordinates::new(&*prelude, &data.scales, Vec::new());
+    if data.points() < coordinates.len() + SPARE_POINTS {
+        return Ok(Vec::new());
+    }
+    identify::refuse_blind_parameters(&*prelude, data, &coordinates)?;
+    let found = multistart::search(&*prelude, data, &coordinates, options).best;
+    Ok(law.priors(&data.scales, &coordinates.parameters(&found.u)))
 }
 
 /// Everything about a fit that follows from where the search ended.
@@ -128,6 +146,7 @@ pub(crate) fn finish(
         notes: Vec::new(),
         seconds: 0.0,
         degrees: spread.degrees,
+        naive_variances: spread.naive,
         correlation: spread.correlation,
         data: Some(Arc::clone(data)),
         coordinates,
@@ -145,6 +164,7 @@ pub(crate) fn finish(
 /// What the residuals say about the noise and the parameters.
 struct Spread {
     covariance: Vec<f64>,
+    naive: Vec<f64>,
     condition: f64,
     noise: Noise,
     correlation: Correlation,
@@ -165,14 +185,12 @@ impl Spread {
             false => 1.0,
         }
         .max(LEAST_WITHIN);
-        let mut known = vec![0.0; p * p];
+        let mut known = coordinates.prior_precision();
         for j in 0..p {
             let width = coordinates.high[j] - coordinates.low[j];
-            known[j * p + j] = match coordinates.priors[j] {
-                Some(prior) => prior.sd.powi(-2),
-                None if width.is_finite() && width > 0.0 => 12.0 / (width * width),
-                None => 0.0,
-            };
+            if known[j * p + j] == 0.0 && width.is_finite() && width > 0.0 {
+                known[j * p + j] = 12.0 / (width * width);
+            }
         }
         // Of ψ(z) ≈ within·(z at the truth + J·(u − truth)): the noise of the influence.
         let mut rows = Vec::new();
@@ -189,6 +207,7 @@ impl Spread {
             first = last;
         }
         let mean_square = influence.iter().map(|x| x * x).sum::<f64>() / n as f64;
+        let worth = objective.worth();
         let prior: Vec<f64> = known.iter().map(|k| k * mean_square).collect();
         let (correlation, sigma2) = noise::estimate(&rows, p, &prior);
         let (mut meat, mut normal) = (vec![0.0; p * p], vec![0.0; p * p]);
@@ -220,11 +239,13 @@ impl Spread {
         };
         let (normal, meat, known) = (pick(&normal), pick(&meat), pick(&known));
         let condition = condition(&normal, f);
-        let curvature: Vec<f64> = normal.iter().zip(&known).map(|(x, k)| within * x + k).collect();
-        let inner: Vec<f64> = meat.iter().zip(&known).map(|(m, k)| sigma2 * m + k).collect();
-        let reduced = sandwich(&curvature, &inner, f);
+        let curvature: Vec<f64> = normal.iter().zip(&known).map(|(x, k)| worth * within * x + k).collect();
+        let inner: Vec<f64> = meat.iter().zip(&known).map(|(m, k)| worth * worth * sigma2 * m + k).collect();
+        let (reduced, inverse) = sandwich(&curvature, &inner, f);
         let mut covariance = vec![0.0; p * p];
+        let mut naive = vec![0.0; p];
         for (a, &j) in free.iter().enumerate() {
+            naive[j] = inverse[a * f + a];
             for (b, &k) in free.iter().enumerate() {
                 covariance[j * p + k] = reduced[a * f + b];
             }
@@ -232,6 +253,7 @@ impl Spread {
         let sd = objective.delta * sigma2.sqrt() * beyond(&local.residuals, objective);
         Spread {
             covariance,
+            naive,
             condition,
             noise: Noise {
                 sd,
@@ -271,8 +293,8 @@ fn condition(m: &[f64], n: usize) -> f64 {
     }
 }
 
-/// `H⁻¹·M·H⁻¹`, with just enough added to the diagonal of `H` to invert it.
-fn sandwich(h: &[f64], m: &[f64], n: usize) -> Vec<f64> {
+/// `H⁻¹·M·H⁻¹` and `H⁻¹`, with just enough added to the diagonal of `H` to invert it.
+fn sandwich(h: &[f64], m: &[f64], n: usize) -> (Vec<f64>, Vec<f64>) {
     let mut ridge = 0.0;
     loop {
         let mut raised = h.to_vec();
@@ -282,7 +304,8 @@ fn sandwich(h: &[f64], m: &[f64], n: usize) -> Vec<f64> {
         }
         if let Some(factor) = Cholesky::new(&raised, n) {
             let inverse = factor.inverse();
-            return linalg::product(&linalg::product(&inverse, m, n), &inverse, n);
+            let around = linalg::product(&linalg::product(&inverse, m, n), &inverse, n);
+            return (around, inverse);
         }
         ridge = (ridge * 10.0f64).max(1e-13);
     }

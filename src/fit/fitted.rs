@@ -68,6 +68,8 @@ pub struct Fit {
     pub seconds: f64,
     /// Degrees of freedom of the noise estimate, for Student's factor.
     pub degrees: f64,
+    /// Diagonal of H⁻¹, the variances that independent noise would give; empty after reading from a file.
+    pub(crate) naive_variances: Vec<f64>,
     pub(crate) coordinates: Coordinates,
     pub(crate) correlation: Correlation,
     /// What was fitted; absent after reading from a file.

@@ -1,5 +1,6 @@
 //! Fits of any law to any curves: objective, multi-start optimiser, uncertainty, held-out scores.
 
+mod bootstrap;
 mod coordinates;
 mod data;
 mod engine;
@@ -11,13 +12,16 @@ mod noise;
 mod objective;
 mod optimise;
 mod options;
+mod profile;
 mod random;
 mod score;
 
+pub use bootstrap::{Bootstrap, bootstrap};
 pub use data::{FitCurve, FitData, path, path_of};
 pub use engine::fit;
 pub use fitted::{Band, COVERAGE, Fit, FittedCurve, FittedParameter};
 pub use multistart::AGREEMENT;
 pub use noise::Noise;
 pub use options::{FitOptions, Residual, S1Offset, Weights};
+pub use profile::{Profile, profile};
 pub use score::{EMA_SPAN, Scores, noise_ceiling, score, score_paired, score_smoothed};
