@@ -28,8 +28,8 @@ pub(super) trait Response: Send + Sync {
     fn parameters(&self) -> Vec<Parameter>;
     /// One a parameter of its own.
     fn bounds(&self, scales: &Scales) -> Vec<Bounds>;
-    /// Starts of its own parameters, best guess first.
-    fn starts(&self, scales: &Scales) -> Vec<Vec<f64>>;
+    /// Starts of its own parameters beside a base with this α, best guess first; as many for every α.
+    fn starts(&self, scales: &Scales, alpha: f64) -> Vec<Vec<f64>>;
     /// Values of own parameters that this law holds fixed unless told otherwise: (index, value).
     fn fixed(&self) -> Vec<(usize, f64)> {
         Vec::new()
@@ -285,22 +285,6 @@ impl<R: Response> Composed<R> {
         })
     }
 
-    fn expand(&self, free: &[f64]) -> Vec<f64> {
-        let mut free = free.iter();
-        self.fixed
-            .iter()
-            .map(|fixed| fixed.unwrap_or_else(|| *free.next().expect("one value a parameter")))
-            .collect()
-    }
-
-    /// Of a list over all parameters, the free ones.
-    fn free<T: Copy>(&self, all: &[T]) -> Vec<T> {
-        all.iter()
-            .zip(&self.columns)
-            .filter_map(|(value, column)| column.map(|_| *value))
-            .collect()
-    }
-
     fn view<'a>(&self, path: &'a Path, all: &'a [f64]) -> View<'a> {
         let sigma = if self.offset { all[all.len() - 1] } else { 0.0 };
         let (first, deficit) = match self.rule {
@@ -317,6 +301,24 @@ impl<R: Response> Composed<R> {
             offset: self.offset,
         }
     }
+}
+
+/// The full list of values, from those that are free.
+pub(super) fn expand(fixed: &[Option<f64>], free: &[f64]) -> Vec<f64> {
+    let mut free = free.iter();
+    fixed
+        .iter()
+        .map(|fixed| fixed.unwrap_or_else(|| *free.next().expect("one value a parameter")))
+        .collect()
+}
+
+/// Of a list over all parameters, the free ones.
+pub(super) fn free<T: Copy>(all: &[T], fixed: &[Option<f64>]) -> Vec<T> {
+    all.iter()
+        .zip(fixed)
+        .filter(|(_, fixed)| fixed.is_none())
+        .map(|(value, _)| *value)
+        .collect()
 }
 
 /// Enters the user's fixed values; an unknown name is an error that names the law's parameters.
@@ -372,7 +374,7 @@ impl<R: Response> Law for Composed<R> {
         if self.offset {
             all.push(sigma_bounds(scales));
         }
-        self.free(&all)
+        free(&all, &self.fixed)
     }
 
     fn starts(&self, scales: &Scales) -> Vec<Vec<f64>> {
@@ -385,19 +387,24 @@ impl<R: Response> Law for Composed<R> {
             },
             ..*scales
         };
+        let bases = base_starts(&lifted, TYPICAL_DROP);
+        let own: Vec<Vec<Vec<f64>>> = bases
+            .iter()
+            .map(|base| self.response.starts(scales, base[ALPHA]))
+            .collect();
         let mut starts: Vec<Vec<f64>> = Vec::new();
-        for own in self.response.starts(scales) {
-            for base in base_starts(&lifted, TYPICAL_DROP) {
+        for i in 0..own[0].len() {
+            for (base, own) in bases.iter().zip(&own) {
                 let mut all = base.to_vec();
-                all.extend_from_slice(&own);
+                all.extend_from_slice(&own[i]);
                 if self.offset {
-                    all.push(if starts.len() % 2 == 0 {
+                    all.push(if starts.len().is_multiple_of(2) {
                         0.0
                     } else {
                         -0.3 * scales.s1_first
                     });
                 }
-                let mut start = self.free(&all);
+                let mut start = free(&all, &self.fixed);
                 for (value, bounds) in start.iter_mut().zip(&bounds) {
                     *value = value.clamp(bounds.low, bounds.high);
                 }
@@ -450,7 +457,7 @@ impl<R: Response> Law for Composed<R> {
         out: &mut [f64],
         mut jacobian: Option<&mut [f64]>,
     ) {
-        let all = self.expand(parameters);
+        let all = expand(&self.fixed, parameters);
         let view = self.view(path, &all);
         if let Some(jacobian) = &mut jacobian {
             jacobian.fill(0.0);
@@ -482,7 +489,7 @@ impl<R: Response> Law for Composed<R> {
     }
 
     fn schedule_gradient(&self, run: &Run, parameters: &[f64]) -> (f64, Vec<f64>) {
-        let all = self.expand(parameters);
+        let all = expand(&self.fixed, parameters);
         let steps = run.lrs.len();
         let path = Path::exact(run.lrs, run.warmup, &[steps as u64]).of_size(run.size);
         let view = self.view(&path, &all);
@@ -508,7 +515,7 @@ impl<R: Response> Law for Composed<R> {
         let power = all[A] * (-all[ALPHA] * ln).exp();
         let by_time = -all[ALPHA] * power / time.value * time.by_s1;
         // What every LR up to the end moves alike, then what moves with the time of each change.
-        let mut later = by_time - adjoint.end;
+        let mut later = by_time - adjoint.end - adjoint.end_amplitude;
         let mut gradient = vec![0.0; steps];
         // Amplitudes of changes in the warm-up hang on the S₁ of its end.
         let at_warmup_end: f64 = adjoint.amplitude[..warmup].iter().sum();
@@ -526,7 +533,8 @@ impl<R: Response> Law for Composed<R> {
             }
         }
         if self.rule == WarmupRule::ConstantPeak && warmup > 0 {
-            let by_shift = by_time - adjoint.amplitude.iter().sum::<f64>();
+            let amplitudes = adjoint.amplitude.iter().sum::<f64>() + adjoint.end_amplitude;
+            let by_shift = by_time - amplitudes;
             for value in &mut gradient[..warmup] {
                 *value -= by_shift;
             }

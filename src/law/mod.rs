@@ -1,6 +1,11 @@
 //! Laws of the loss under learning-rate schedules: one file a law, behind one trait.
 
+mod chinchilla;
 mod composed;
+mod convex;
+mod forward_momentum;
+mod fsl;
+mod hybrid;
 pub mod kernel;
 mod mpl;
 mod names;
@@ -10,9 +15,10 @@ pub mod path;
 mod power;
 #[cfg(test)]
 mod public_curves;
+mod sized;
 #[cfg(test)]
 mod tests;
-mod tissue;
+pub mod tissue;
 
 use std::sync::Arc;
 

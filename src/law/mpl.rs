@@ -130,7 +130,7 @@ impl Response for Mpl {
         all
     }
 
-    fn starts(&self, scales: &Scales) -> Vec<Vec<f64>> {
+    fn starts(&self, scales: &Scales, _: f64) -> Vec<Vec<f64>> {
         // (C·η^−γ·S₁ at the highest LR, β, γ).
         [
             (1e3, 0.5, 0.5),

@@ -23,7 +23,7 @@ impl Response for Opl {
     fn bounds(&self, _: &Scales) -> Vec<Bounds> {
         Vec::new()
     }
-    fn starts(&self, _: &Scales) -> Vec<Vec<f64>> {
+    fn starts(&self, _: &Scales, _: f64) -> Vec<Vec<f64>> {
         vec![Vec::new()]
     }
     fn respond(&self, _: &View, _: &mut [f64], _: &mut Columns) {}
@@ -52,7 +52,7 @@ impl Response for Lldl {
     fn bounds(&self, scales: &Scales) -> Vec<Bounds> {
         vec![amplitude_bounds(scales)]
     }
-    fn starts(&self, scales: &Scales) -> Vec<Vec<f64>> {
+    fn starts(&self, scales: &Scales, _: f64) -> Vec<Vec<f64>> {
         vec![vec![TYPICAL_DROP / scales.lr]]
     }
     fn respond(&self, view: &View, out: &mut [f64], jacobian: &mut Columns) {

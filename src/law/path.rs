@@ -1,6 +1,6 @@
 //! A schedule as laws see it: intrinsic time at the points, and the changes of the LR before them.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// A change of the LR, or several adjacent ones taken together.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -65,6 +65,17 @@ pub struct Path {
     pub ln_s1: Vec<f64>,
     /// `S₁` of a point is taken as no less than this: the first LR that is not 0.
     pub s1_floor: f64,
+    pub(super) sums: Sums,
+}
+
+/// Sums over the steps of a path that hang on no fitted parameter, each at every point and made when
+/// first asked for.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Sums {
+    pub omega: OnceLock<Vec<f64>>,
+    /// Without and with the warm-up.
+    pub forward_momentum: [OnceLock<Vec<f64>>; 2],
+    pub jumps: OnceLock<Vec<f64>>,
 }
 
 /// One change at one step.
@@ -162,6 +173,7 @@ impl Path {
             horizon: lrs.len().max(last),
             lrs: run,
             ln_s1: Vec::with_capacity(steps.len()),
+            sums: Sums::default(),
         };
         let mut pending: Vec<Change> = Vec::new();
         let (mut s1, mut lost, mut level) = (0.0, 0.0, 0.0);

@@ -164,7 +164,7 @@ impl Response for Tissue {
         all
     }
 
-    fn starts(&self, scales: &Scales) -> Vec<Vec<f64>> {
+    fn starts(&self, scales: &Scales, _: f64) -> Vec<Vec<f64>> {
         // Relative to the run: the authors' 1000 steps stand beside runs of 20,000 to 60,000.
         [0.03, 0.004, 0.15]
             .into_iter()

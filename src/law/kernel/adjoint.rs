@@ -27,6 +27,8 @@ pub struct Adjoint {
     /// In `S₁(k)` as it sets the amplitude of the change, where it does: warm-up conventions and the
     /// offset act on this one only.
     pub amplitude: Vec<f64>,
+    /// Likewise in `S₁` of the end.
+    pub end_amplitude: f64,
     /// In `lrs[k]` itself.
     pub lr: Vec<f64>,
 }
@@ -39,6 +41,7 @@ impl Adjoint {
             delay: vec![0.0; steps],
             end: 0.0,
             amplitude: vec![0.0; steps],
+            end_amplitude: 0.0,
             lr: vec![0.0; steps],
         }
     }
@@ -46,6 +49,7 @@ impl Adjoint {
     pub fn scale(&mut self, factor: f64) {
         self.value *= factor;
         self.end *= factor;
+        self.end_amplitude *= factor;
         for part in [
             &mut self.drop,
             &mut self.delay,

@@ -108,6 +108,7 @@ pub fn power(
 
 pub use direct::power as power_direct;
 pub use exponential::exponential;
+pub(super) use gamma::digamma;
 pub use stream::power as power_stream;
 
 /// By measurement a pair of a point and a node costs the direct sum as much as eight exponentials

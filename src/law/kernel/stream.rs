@@ -35,7 +35,7 @@ struct Grid {
 fn grid(path: &Path, first: usize, kernel: Power) -> Option<Grid> {
     let nodes = path.nodes.get(first..).filter(|nodes| !nodes.is_empty())?;
     let span = kernel.clock.of_points(path).last()? - kernel.clock.of(&nodes[0]);
-    if !(span > 0.0) {
+    if span.is_nan() || span <= 0.0 {
         return None;
     }
     let (mut low, mut high) = (nodes[0].lr, nodes[0].lr);
