@@ -1,11 +1,12 @@
 //! The multi-power law and its published ablations.
 
-use super::composed::{Columns, OWN, Response, TYPICAL_DROP, View};
+use super::base::TYPICAL_DROP;
+use super::composed::{Columns, OWN, Response, View};
 use super::kernel::adjoint::{Adjoint, Steps};
 use super::kernel::{Clock, Power, exponential};
 use super::opl::{amplitude, amplitude_bounds};
 use super::power::{self, Amplitude, GAMMA, Places};
-use super::{Bounds, Parameter, Scales};
+use super::{Bounds, Parameter, Prior, Scales};
 
 /// Which of the law's parts are there.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -125,6 +126,15 @@ impl Response for Mpl {
         }
         if self.0 == Form::Full {
             all.push(power::gamma_bounds());
+        }
+        all
+    }
+
+    fn priors(&self) -> Vec<Option<Prior>> {
+        let mut all = vec![None; self.parameters().len()];
+        if self.0 == Form::Full {
+            all[BETA] = Some(power::BETA_PRIOR);
+            all[GAMMA_PLACE] = Some(power::GAMMA_PRIOR);
         }
         all
     }
