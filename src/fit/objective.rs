@@ -2,7 +2,7 @@
 //! the second sum over the law's priors.
 //!
 //! `ρ(z) = z²/2` up to `|z| = 1` and `|z| − ½` beyond (Huber), so that `δ²·F` without priors is the papers'
-//! `Σ Huber_δ`. Without priors `κ = 1`; with them, `κ` makes a curve count as [`POINTS_A_CURVE`] points however
+//! `Σ Huber_δ`. Without priors `κ = 1`; with them, `κ` makes a curve count as [`Law::points_a_curve`] points however
 //! densely it was logged. Dividing by `δ` makes a residual of `δ` one unit: tolerances need no scale.
 
 use super::coordinates::Coordinates;
@@ -14,12 +14,6 @@ use crate::law::{Law, Prior};
 /// function there has: that majoriser (1) never overshoots but converges linearly, Huber's own
 /// curvature (0) can be singular.
 const OUTLIER_CURVATURE: f64 = 0.2;
-
-/// What a curve counts against priors, in independent points with an error of δ. Residuals of a whole curve
-/// hang together (what a law misses lasts for thousands of steps): on the public curves hundreds of points
-/// are worth one to four, see [`Noise`](super::Noise). Of .5, 1, 2 and 5, all tried on `mpl` and the multi-power
-/// law's 25M and 100M runs, the smallest had the best test scores: chosen after seeing those.
-const POINTS_A_CURVE: f64 = 0.5;
 
 #[derive(Clone, Copy)]
 pub(crate) struct Objective<'a> {
@@ -102,7 +96,8 @@ impl Objective<'_> {
         match self.coordinates.priors.is_empty() {
             true => 1.0,
             false => {
-                (POINTS_A_CURVE * self.data.curves.len() as f64 / self.data.points() as f64).min(1.0)
+                let worth = self.law.points_a_curve() * self.data.curves.len() as f64;
+                (worth / self.data.points() as f64).min(1.0)
             }
         }
     }

@@ -1,6 +1,6 @@
 //! `L = L0 + A·t^−α`: Chinchilla's data term with steps for tokens, blind to the schedule.
 
-use super::composed::{expand, fix, free};
+use super::base::{expand, fix, free};
 use super::{Bounds, Law, LawOptions, Parameter, Path, Run, Scales};
 use crate::error::Result;
 

@@ -1,6 +1,6 @@
 //! `L = L∞ + M·Ω(t)`: the loss as the convex last-iterate bound of the schedule.
 
-use super::composed::{expand, fix, free};
+use super::base::{expand, fix, free};
 use super::kernel::digamma;
 use super::{Bounds, Law, LawOptions, Parameter, Path, Run, Scales};
 use crate::error::Result;

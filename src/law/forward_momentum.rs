@@ -2,7 +2,8 @@
 
 use std::sync::OnceLock;
 
-use super::composed::{Columns, OWN, Response, TYPICAL_DROP, View};
+use super::base::TYPICAL_DROP;
+use super::composed::{Columns, OWN, Response, View};
 use super::kernel::adjoint::{Adjoint, Steps};
 use super::{Bounds, Parameter, Path, Scales};
 

@@ -1,7 +1,8 @@
 //! Laws whose response fades with intrinsic time: the functional scaling law's practical ansatz, and its
 //! cross with the multi-power law.
 
-use super::composed::{Columns, OWN, Response, TYPICAL_DROP, View};
+use super::base::TYPICAL_DROP;
+use super::composed::{Columns, OWN, Response, View};
 use super::kernel::adjoint::{Adjoint, Steps};
 use super::kernel::{Clock, Power};
 use super::opl::{amplitude, amplitude_bounds};

@@ -1,6 +1,7 @@
 //! The course project's hybrid law with a third term S₃, as it was written and in a well-posed form.
 
-use super::composed::{Columns, OWN, Response, TYPICAL_DROP, View};
+use super::base::TYPICAL_DROP;
+use super::composed::{Columns, OWN, Response, View};
 use super::kernel::adjoint::{Adjoint, Steps};
 use super::kernel::{Clock, exponential};
 use super::{Bounds, Parameter, Path, Scales};

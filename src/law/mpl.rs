@@ -1,6 +1,7 @@
 //! The multi-power law and its published ablations.
 
-use super::composed::{Columns, Composed, OWN, Response, TYPICAL_DROP, View};
+use super::base::TYPICAL_DROP;
+use super::composed::{Columns, Composed, OWN, Response, View};
 use super::kernel::adjoint::{Adjoint, Steps};
 use super::kernel::{Clock, Power, exponential};
 use super::opl::{Lldl, amplitude, amplitude_bounds};

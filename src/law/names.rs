@@ -2,12 +2,14 @@
 
 use super::composed::{Composed, Response};
 use super::{Law, LawOptions};
-use super::{chinchilla, convex, forward_momentum, fsl, hybrid, mpl, opl, sized, tissue};
+use super::{chinchilla, convex, elr, forward_momentum, fsl, hybrid, mpl, opl, sized, tissue};
 use crate::error::{Error, Result};
 
 /// What [`by_name`] takes.
 pub const NAMES: &[&str] = &[
     "chinchilla",
+    "elr",
+    "elr-free",
     "opl",
     "lldl",
     "tissue",
@@ -31,6 +33,8 @@ pub const NAMES: &[&str] = &[
 
 /// Other names for the same laws.
 const ALIASES: &[(&str, &str)] = &[
+    ("general", "elr"),
+    ("effective-lr", "elr"),
     ("one-power", "opl"),
     ("momentum", "tissue"),
     ("mtl", "tissue"),
@@ -59,6 +63,8 @@ pub fn by_name(name: &str, options: &LawOptions) -> Result<Box<dyn Law>> {
         .map_or(wanted.as_str(), |(_, name)| name);
     Ok(match wanted {
         "chinchilla" => Box::new(chinchilla::Chinchilla::new(options)?),
+        "elr" => Box::new(elr::Elr::new(elr::Form::Fixed, options)?),
+        "elr-free" => Box::new(elr::Elr::new(elr::Form::Free, options)?),
         "opl" => composed(opl::Opl, options)?,
         "lldl" => composed(opl::Lldl, options)?,
         "tissue" => composed(tissue::Tissue(tissue::Form::Plain), options)?,

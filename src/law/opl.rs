@@ -1,6 +1,7 @@
 //! The one-power law, and its correction by the LR itself: `L = L0 + A·S₁^−α − B·(η₀ − η_t)`.
 
-use super::composed::{Columns, OWN, Response, TYPICAL_DROP, View};
+use super::base::TYPICAL_DROP;
+use super::composed::{Columns, OWN, Response, View};
 use super::kernel::adjoint::{Adjoint, Steps};
 use super::{Bounds, Parameter, Scales};
 

@@ -16,6 +16,7 @@ pub struct Node {
     /// The LR that sets the speed of the response, `η_k` of the papers: `after`, or for several
     /// changes the mean of their `after`s near this node. At least [`LR_FLOOR`] × the peak.
     pub lr: f64,
+    pub ln_lr: f64,
 }
 
 impl Node {
@@ -65,6 +66,8 @@ pub struct Path {
     pub ln_s1: Vec<f64>,
     /// `S₁` of a point is taken as no less than this: the first LR that is not 0.
     pub s1_floor: f64,
+    /// How many steps' changes a node may stand for; 1 for an exact path.
+    pub span: usize,
     pub(super) sums: Sums,
 }
 
@@ -76,6 +79,7 @@ pub(super) struct Sums {
     /// Without and with the warm-up.
     pub forward_momentum: [OnceLock<Vec<f64>>; 2],
     pub jumps: OnceLock<Vec<f64>>,
+    pub blocks: OnceLock<Vec<super::elr::Block>>,
 }
 
 /// One change at one step.
@@ -105,13 +109,14 @@ impl Path {
     /// `warmup` is how many of the first steps belong to the warm-up (0 if unknown or none).
     /// `steps` are the points, in increasing order.
     pub fn exact(lrs: &[f64], warmup: u64, steps: &[u64]) -> Path {
-        Path::build(lrs, warmup, steps, |changes, nodes| {
+        Path::build(lrs, warmup, steps, 1, |changes, nodes| {
             nodes.extend(changes.iter().map(|change| Node {
                 step: change.step as f64,
                 s1: change.s1,
                 before: change.before,
                 after: change.after,
                 lr: change.after,
+                ln_lr: 0.0,
             }));
         })
     }
@@ -122,7 +127,7 @@ impl Path {
     /// that the response is integrated exactly up to quadratic terms.
     pub fn grouped(lrs: &[f64], warmup: u64, steps: &[u64], most_steps_a_node: usize) -> Path {
         let span = most_steps_a_node.max(1);
-        Path::build(lrs, warmup, steps, |mut changes, nodes| {
+        Path::build(lrs, warmup, steps, span, |mut changes, nodes| {
             while !changes.is_empty() {
                 let falls = changes[0].before > changes[0].after;
                 let block = changes
@@ -148,6 +153,7 @@ impl Path {
         lrs: &[f64],
         warmup: u64,
         steps: &[u64],
+        span: usize,
         flush: impl Fn(&[Change], &mut Vec<Node>),
     ) -> Path {
         debug_assert!(steps.is_sorted(), "points come in step order");
@@ -173,6 +179,7 @@ impl Path {
             horizon: lrs.len().max(last),
             lrs: run,
             ln_s1: Vec::with_capacity(steps.len()),
+            span,
             sums: Sums::default(),
         };
         let mut pending: Vec<Change> = Vec::new();
@@ -224,6 +231,7 @@ impl Path {
         path.warmup_nodes = path.warmup_nodes.max(path.nodes.len().min(1));
         for node in &mut path.nodes {
             node.lr = node.lr.max(LR_FLOOR * peak).max(f64::MIN_POSITIVE);
+            node.ln_lr = node.lr.ln();
         }
         path
     }
@@ -240,6 +248,7 @@ fn merge(block: &[Change], nodes: &mut Vec<Node>) {
             before: first.before,
             after: first.after,
             lr: first.after,
+            ln_lr: 0.0,
         });
         return;
     }
@@ -265,6 +274,101 @@ fn merge(block: &[Change], nodes: &mut Vec<Node>) {
             after,
             // Along a fall the LR is above its mean at the earlier node; along a rise, below.
             lr: lr - sign * lr_sd * total.signum(),
+            ln_lr: 0.0,
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Warm-up over 10 steps, plateau, cosine, one sharp drop, and a rise again.
+    fn lrs() -> Vec<f64> {
+        (0..500)
+            .map(|s| match s {
+                0..10 => 1e-3 * (s + 1) as f64 / 10.0,
+                10..100 => 1e-3,
+                100..300 => 5.5e-4 + 4.5e-4 * (0.0157 * (s - 100) as f64).cos(),
+                300..400 => 2e-5,
+                _ => 2e-5 + 1e-6 * (s - 400) as f64,
+            })
+            .collect()
+    }
+
+    #[test]
+    fn points_count_updates_done() {
+        let path = Path::exact(&[1.0, 2.0, 2.0, 0.5], 2, &[0, 1, 3, 4, 6]);
+        assert_eq!(path.s1, [0.0, 1.0, 5.0, 5.5, 6.5]);
+        assert_eq!(path.lr, [1.0, 1.0, 2.0, 0.5, 0.5]);
+        assert_eq!(path.seen, [0, 1, 2, 3, 3]);
+        let nodes: Vec<_> = path
+            .nodes
+            .iter()
+            .map(|n| (n.step, n.s1, n.before, n.after))
+            .collect();
+        let expected = [
+            (0.0, 0.0, 0.0, 1.0),
+            (1.0, 1.0, 1.0, 2.0),
+            (3.0, 5.0, 2.0, 0.5),
+        ];
+        assert_eq!(nodes, expected);
+        assert_eq!(
+            (path.warmup_nodes, path.warmup_s1, path.warmup_deficit),
+            (2, 3.0, 1.0)
+        );
+        assert_eq!((path.peak, path.horizon), (2.0, 6));
+    }
+
+    #[test]
+    fn grouping_keeps_drops_means_and_variances() {
+        let lrs = lrs();
+        let points = [5, 50, 120, 121, 200, 310, 450, 500];
+        let exact = Path::exact(&lrs, 10, &points);
+        for span in [1, 7, 64, 1000] {
+            let grouped = Path::grouped(&lrs, 10, &points, span);
+            assert_eq!(grouped.s1, exact.s1);
+            if span == 1 {
+                assert_eq!(grouped, exact);
+            }
+            assert!(span == 1 || grouped.nodes.len() < exact.nodes.len());
+            assert_eq!(grouped.nodes[0], exact.nodes[0]);
+            // Between any two points (and the end of the warm-up) the moments weighted by drop agree.
+            let stretch = |path: &Path, from: f64, to: f64| {
+                let mut sums = [0.0; 5];
+                for node in path.nodes.iter().filter(|n| from <= n.step && n.step < to) {
+                    let moments = [1.0, node.step, node.step.powi(2), node.s1, node.s1.powi(2)];
+                    for (sum, moment) in sums.iter_mut().zip(moments) {
+                        *sum += node.drop() * moment;
+                    }
+                }
+                sums
+            };
+            let ends = [0, 1, 5, 10, 50, 120, 121, 200, 310, 450, 500];
+            for pair in ends.windows(2) {
+                let (from, to) = (pair[0] as f64, pair[1] as f64);
+                let (a, b) = (stretch(&grouped, from, to), stretch(&exact, from, to));
+                for (a, b) in a.iter().zip(b) {
+                    assert!(
+                        (a - b).abs() <= 1e-9 * b.abs().max(1e-9),
+                        "span {span} {pair:?}: {a} {b}"
+                    );
+                }
+            }
+            for (point, &step) in points.iter().enumerate() {
+                let before = grouped
+                    .nodes
+                    .iter()
+                    .filter(|n| n.step < step as f64)
+                    .count();
+                assert_eq!(grouped.seen[point], before, "span {span} step {step}");
+            }
+        }
+    }
+
+    #[test]
+    fn rounding_of_a_schedule_is_no_change() {
+        let lrs: Vec<f64> = (0..100).map(|s| 1e-3 + 1e-19 * (s % 3) as f64).collect();
+        assert_eq!(Path::exact(&lrs, 0, &[100]).nodes.len(), 1);
     }
 }

@@ -1,11 +1,12 @@
 //! A law over model size and schedule together.
 
-use super::composed::{Columns, OWN, Response, TYPICAL_DROP, View};
+use super::base::TYPICAL_DROP;
+use super::composed::{Columns, OWN, Response, View};
 use super::kernel::adjoint::{Adjoint, Steps};
 use super::kernel::{Clock, Power};
 use super::opl::{amplitude, amplitude_bounds};
 use super::power::{self, Amplitude, GAMMA, Places};
-use super::{Bounds, Parameter, Scales};
+use super::{Bounds, Parameter, Prior, Scales};
 
 /// `L = L0 + A·S₁^−α + E·n^−b − B·n^d·Σ_k Δ_k·G(C·η_k^−γ·S_k)`, `G(x) = 1 − (1+x)^−β`, with n the model's
 /// parameters in units of 10⁸: the size term that the momentum law's paper adds (arXiv 2408.11029 §4) on the
@@ -110,6 +111,13 @@ impl Response for Sized {
             power::rate_bounds(scales),
             power::beta_bounds(),
             power::gamma_bounds(),
+        ]
+    }
+
+    fn priors(&self, _: &Scales, _: &[f64]) -> Vec<Prior> {
+        vec![
+            power::beta_prior(OWN + BETA),
+            power::gamma_prior(OWN + GAMMA_PLACE),
         ]
     }
 

@@ -223,8 +223,14 @@ fn schedule_gradient_equals_finite_differences() {
                         let (loss, gradient) = law.schedule_gradient(&run, &parameters);
                         let case = format!("{} {shape} {warmup} {rule:?}", law.name());
                         let expected = predict(&*law, &of(&lrs), &parameters)[0];
+                        // The stream of `elr` against the direct sum of its gradient.
+                        let rounding = if law.name().starts_with("elr") {
+                            1e-7
+                        } else {
+                            1e-12
+                        };
                         assert!(
-                            (loss / expected - 1.0).abs() < 1e-12,
+                            (loss / expected - 1.0).abs() < rounding,
                             "{case}: {loss} {expected}"
                         );
                         let typical = gradient.iter().fold(0.0, |high: f64, v| high.max(v.abs()));

@@ -4,7 +4,8 @@
 //! `1/(1−λ)` steps. That memory, τ = 1/(1−λ) steps, is the parameter here (λ = .999 is τ = 1000), since
 //! fits see the logarithm of it.
 
-use super::composed::{Columns, OWN, Response, TYPICAL_DROP, View};
+use super::base::TYPICAL_DROP;
+use super::composed::{Columns, OWN, Response, View};
 use super::kernel::adjoint::{Adjoint, Steps};
 use super::kernel::{Clock, exponential};
 use super::path::LR_FLOOR;
