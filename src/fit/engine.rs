@@ -209,14 +209,15 @@ impl Spread {
         let mean_square = influence.iter().map(|x| x * x).sum::<f64>() / n as f64;
         let worth = objective.worth();
         let prior: Vec<f64> = known.iter().map(|k| k * mean_square).collect();
-        let (correlation, sigma2) = noise::estimate(&rows, p, &prior);
+        let estimate = noise::estimate(&rows, p, &prior);
+        let (correlation, sigma2) = (estimate.mode, estimate.sigma2);
         let (mut meat, mut normal) = (vec![0.0; p * p], vec![0.0; p * p]);
         let (mut effective, mut trace, mut squares, mut first) = (0.0, 0.0, 0.0, 0);
         for curve in &objective.data.curves {
             let last = first + curve.losses.len();
             let steps = &curve.path.steps;
             let x = &weighted[first * p..last * p];
-            correlation.sandwich(steps, x, p, &mut meat);
+            estimate.sandwich(steps, x, p, &mut meat);
             for (row, weighted) in local.jacobian[first * p..last * p].chunks_exact(p).zip(x.chunks_exact(p)) {
                 for j in 0..p {
                     for k in 0..p {
@@ -225,7 +226,7 @@ impl Spread {
                 }
             }
             effective += correlation.worth(steps);
-            trace += steps.len() as f64;
+            trace += (1.0 + correlation.b) * steps.len() as f64;
             squares += correlation.squares(steps);
             first = last;
         }
@@ -240,7 +241,7 @@ impl Spread {
         let (normal, meat, known) = (pick(&normal), pick(&meat), pick(&known));
         let condition = condition(&normal, f);
         let curvature: Vec<f64> = normal.iter().zip(&known).map(|(x, k)| worth * within * x + k).collect();
-        let inner: Vec<f64> = meat.iter().zip(&known).map(|(m, k)| worth * worth * sigma2 * m + k).collect();
+        let inner: Vec<f64> = meat.iter().zip(&known).map(|(m, k)| worth * worth * m + k).collect();
         let (reduced, inverse) = sandwich(&curvature, &inner, f);
         let mut covariance = vec![0.0; p * p];
         let mut naive = vec![0.0; p];
@@ -250,16 +251,16 @@ impl Spread {
                 covariance[j * p + k] = reduced[a * f + b];
             }
         }
-        let sd = objective.delta * sigma2.sqrt() * beyond(&local.residuals, objective);
+        let unit = objective.delta * beyond(&local.residuals, objective);
         Spread {
             covariance,
             naive,
             condition,
             noise: Noise {
-                sd,
+                sd: unit * sigma2.sqrt(),
                 correlated: correlation.a,
                 correlation_steps: correlation.tau,
-                offset_sd: sd * correlation.b.sqrt(),
+                offset_sd: unit * estimate.offset.sqrt(),
                 effective_points: effective,
             },
             correlation,
