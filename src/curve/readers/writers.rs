@@ -11,8 +11,11 @@ use std::sync::Arc;
 /// Rows of step, LR and loss.
 pub type Rows = [(u64, f64, f64)];
 
+/// The bytes of a file that holds these rows.
+pub type Writer = fn(&Rows) -> Vec<u8>;
+
 /// Each format by name.
-pub const ALL: &[(&str, fn(&Rows) -> Vec<u8>)] = &[
+pub const ALL: &[(&str, Writer)] = &[
     ("csv", csv),
     ("tsv", tsv),
     ("json lines", json_lines),
