@@ -22,8 +22,8 @@
 //!   without an LR takes part with its loss alone.
 //! - *Counting*: rows numbered 1, 2, 3, … count completed updates, so that row `t` carries the LR of
 //!   update `t − 1`; any other row `t` carries that of update `t`.
-//! - *Warm-up*: what the caller says is put in front of rows that do not show it, and the points before
-//!   its end are left out; a rise that the first rows show is the warm-up; otherwise it is
+//! - *Warm-up*: what the caller says (or the run's own configuration) is put in front of rows that do not
+//!   show it, and the points before its end are left out; a rise that the first rows show is the warm-up; otherwise it is
 //!   [`WarmUp::Unlogged`].
 //!
 //! Every decision is told in [`LossCurve::notes`].
@@ -32,6 +32,7 @@ mod argument;
 mod assemble;
 mod columns;
 mod frame;
+mod given;
 mod methods;
 mod rates;
 mod readers;
@@ -145,8 +146,31 @@ pub struct ColumnMap {
 /// One sentence with the file and the line, row or offset; see the module's rules.
 pub fn read(argument: &str, options: &ReadOptions) -> Result<Vec<LossCurve>> {
     let argument = Argument::parse(argument)?;
+    let frames = readers::frames(&argument.path)?;
+    curves_of(frames, &argument, options)
+}
+
+/// Reads the curves in the contents of a file, as [`read`] does; `name` stands for the file in
+/// messages and tables.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_bytes(contents: Vec<u8>, name: &str, options: &ReadOptions) -> Result<Vec<LossCurve>> {
+    let frames = readers::by_content(contents, name)?;
+    let argument = Argument {
+        path: name.into(),
+        key: None,
+        spec: None,
+    };
+    curves_of(frames, &argument, options)
+}
+
+fn curves_of(
+    mut frames: Vec<frame::Frame>,
+    argument: &Argument,
+    options: &ReadOptions,
+) -> Result<Vec<LossCurve>> {
     let file = argument.path.display().to_string();
-    let mut frames = readers::frames(&argument.path)?;
     if let Some(key) = &argument.key {
         let keys: Vec<String> = frames.iter().filter_map(|f| f.key.clone()).collect();
         frames.retain(|f| f.key.as_ref() == Some(key));
@@ -157,6 +181,7 @@ pub fn read(argument: &str, options: &ReadOptions) -> Result<Vec<LossCurve>> {
             }));
         }
     }
+    let passed_over = without_losses(&mut frames, options);
     let stem = argument
         .path
         .file_stem()
@@ -179,10 +204,33 @@ pub fn read(argument: &str, options: &ReadOptions) -> Result<Vec<LossCurve>> {
         }
         curves.push(curve);
     }
+    if let Some(curve) = curves.first_mut()
+        && !passed_over.is_empty()
+    {
+        let names = list(&passed_over);
+        curve
+            .notes
+            .push(format!("tables without a loss were passed over: {names}"));
+    }
     if curves.is_empty() {
         return Err(Error::input(format!("{file} holds no table")));
     }
     Ok(curves)
+}
+
+/// Takes tables without a loss out of a file that holds curves too; their names.
+fn without_losses(frames: &mut Vec<frame::Frame>, options: &ReadOptions) -> Vec<String> {
+    let is_loss = |c: &frame::Column| {
+        let role = columns::role_of(&c.name).map(|r| r.0);
+        matches!(role, Some(columns::Role::Loss(_)))
+            || options.columns.loss.as_ref() == Some(&c.name)
+    };
+    let has_loss = |f: &frame::Frame| f.columns.iter().any(is_loss);
+    if !frames.iter().any(has_loss) {
+        return Vec::new();
+    }
+    let others = frames.extract_if(.., |f| !has_loss(f));
+    others.filter_map(|f| f.key).collect()
 }
 
 /// LRs held for all curves of one file, so that no file fills the memory by naming large steps.
