@@ -10,6 +10,7 @@ pub(super) struct Chinchilla {
     /// The free ones.
     parameters: Vec<Parameter>,
     fixed: Vec<Option<f64>>,
+    options: LawOptions,
 }
 
 const ALL: [Parameter; 3] = [
@@ -40,6 +41,7 @@ impl Chinchilla {
         Ok(Chinchilla {
             parameters: free(&ALL, &fixed),
             fixed,
+            options: options.clone(),
         })
     }
 }
@@ -59,6 +61,10 @@ impl Law for Chinchilla {
 
     fn parameters(&self) -> &[Parameter] {
         &self.parameters
+    }
+
+    fn options(&self) -> LawOptions {
+        self.options.clone()
     }
 
     fn bounds(&self, scales: &Scales) -> Vec<Bounds> {

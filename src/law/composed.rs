@@ -168,10 +168,7 @@ pub(super) struct Composed<R> {
     logs: Vec<bool>,
     /// Of the full list: column where free.
     columns: Vec<Option<usize>>,
-    /// What the user fixed, by name.
-    held: Vec<(String, f64)>,
-    offset: bool,
-    rule: WarmupRule,
+    options: LawOptions,
 }
 
 impl<R: Response> Composed<R> {
@@ -200,15 +197,13 @@ impl<R: Response> Composed<R> {
             fixed,
             logs: all.iter().map(|parameter| parameter.log).collect(),
             columns,
-            held: options.fixed.clone(),
-            offset: options.s1_offset,
-            rule: options.warmup,
+            options: options.clone(),
         })
     }
 
     fn view<'a>(&self, path: &'a Path, all: &'a [f64]) -> View<'a> {
-        let sigma = if self.offset { all[all.len() - 1] } else { 0.0 };
-        let (first, deficit) = match self.rule {
+        let sigma = if self.options.s1_offset { all[all.len() - 1] } else { 0.0 };
+        let (first, deficit) = match self.options.warmup {
             WarmupRule::Rise => (0, 0.0),
             WarmupRule::Ignored => (path.warmup_nodes, 0.0),
             WarmupRule::ConstantPeak => (path.warmup_nodes, path.warmup_deficit),
@@ -219,7 +214,7 @@ impl<R: Response> Composed<R> {
             first,
             shift: sigma + deficit,
             sigma,
-            offset: self.offset,
+            offset: self.options.s1_offset,
         }
     }
 }
@@ -248,7 +243,7 @@ impl<R: Response> Law for Composed<R> {
     fn bounds(&self, scales: &Scales) -> Vec<Bounds> {
         let mut all = base_bounds(scales);
         all.extend(self.response.bounds(scales));
-        if self.offset {
+        if self.options.s1_offset {
             all.push(sigma_bounds(scales));
         }
         free(&all, &self.fixed)
@@ -258,7 +253,7 @@ impl<R: Response> Law for Composed<R> {
         let bounds = self.bounds(scales);
         // Counted as a rise, the warm-up lifts the whole curve by what a full decay would gain.
         let lifted = Scales {
-            loss_low: match self.rule {
+            loss_low: match self.options.warmup {
                 WarmupRule::Rise => scales.loss_low - TYPICAL_DROP,
                 _ => scales.loss_low,
             },
@@ -274,7 +269,7 @@ impl<R: Response> Law for Composed<R> {
             for (base, own) in bases.iter().zip(&own) {
                 let mut all = base.to_vec();
                 all.extend_from_slice(&own[i]);
-                if self.offset {
+                if self.options.s1_offset {
                     all.push(if starts.len().is_multiple_of(2) {
                         0.0
                     } else {
@@ -294,18 +289,13 @@ impl<R: Response> Law for Composed<R> {
     }
 
     fn options(&self) -> LawOptions {
-        LawOptions {
-            s1_offset: self.offset,
-            warmup: self.rule,
-            fixed: self.held.clone(),
-        }
+        self.options.clone()
     }
 
     fn prelude(&self) -> Option<Arc<dyn Law>> {
         self.response.prelude(&LawOptions {
-            s1_offset: self.offset,
-            warmup: self.rule,
             fixed: Vec::new(),
+            ..self.options()
         })
     }
 
@@ -353,7 +343,7 @@ impl<R: Response> Law for Composed<R> {
                 columns.subtract(point, L0, -1.0);
                 columns.subtract(point, A, -power);
                 columns.subtract(point, ALPHA, a * ln * power);
-                if self.offset {
+                if self.options.s1_offset {
                     columns.subtract(
                         point,
                         all.len() - 1,
@@ -381,7 +371,7 @@ impl<R: Response> Law for Composed<R> {
             &Steps {
                 lrs: run.lrs,
                 s1: &s1,
-                first: match self.rule {
+                first: match self.options.warmup {
                     WarmupRule::Rise => 0,
                     _ => warmup.max(1),
                 },
@@ -409,7 +399,7 @@ impl<R: Response> Law for Composed<R> {
                 later -= adjoint.amplitude[s];
             }
         }
-        if self.rule == WarmupRule::ConstantPeak && warmup > 0 {
+        if self.options.warmup == WarmupRule::ConstantPeak && warmup > 0 {
             let amplitudes = adjoint.amplitude.iter().sum::<f64>() + adjoint.end_amplitude;
             let by_shift = by_time - amplitudes;
             for value in &mut gradient[..warmup] {

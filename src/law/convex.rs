@@ -16,6 +16,7 @@ pub(super) struct Convex {
     /// The free ones.
     parameters: Vec<Parameter>,
     fixed: Vec<Option<f64>>,
+    options: LawOptions,
 }
 
 const ALL: [Parameter; 3] = [
@@ -46,6 +47,7 @@ impl Convex {
         Ok(Convex {
             parameters: free(&ALL, &fixed),
             fixed,
+            options: options.clone(),
         })
     }
 }
@@ -124,6 +126,10 @@ impl Law for Convex {
         &self.parameters
     }
 
+    fn options(&self) -> LawOptions {
+        self.options.clone()
+    }
+
     fn bounds(&self, scales: &Scales) -> Vec<Bounds> {
         // Where both parts of the bound are equal: D² = η·S₁ up to the logarithm.
         let distance = (scales.lr * scales.s1).sqrt();
@@ -157,6 +163,7 @@ impl Law for Convex {
                 let bounds = Convex {
                     parameters: ALL.to_vec(),
                     fixed: vec![None; 3],
+                    options: self.options(),
                 }
                 .bounds(scales);
                 let start: Vec<f64> = start
