@@ -5,6 +5,49 @@
 //! `lrs[s]` is the learning rate of update `s`, counted from 0. So the intrinsic time of a point is
 //! `S₁(t) = Σ_{s<t} lrs[s]`, warm-up included. Logs that count differently are off by one step,
 //! a relative change of S₁ by 1/t, far below the noise of any loss.
+//!
+//! # Reading
+//! [`read`] takes a file or a run directory and finds the format by content; [`suite`] reads suites
+//! of curves with tasks. Where the LR of each step comes from ([`LrOrigin`]), in this order: the schedule given
+//! with the argument, the schedule beside the file, the file's own LRs. The rules:
+//!
+//! - *Order*: of equal steps the last row counts; a step below the one before it is a resumed run, whose
+//!   rows replace the earlier ones; a file with more than one row in ten out of order is sorted.
+//! - *Losses* that are NaN or infinite are left out. Fewer than [`MIN_POINTS`] usable ones, or a
+//!   constant loss, is an error.
+//! - *Which loss*: validation, if it has [`MIN_POINTS`] points, otherwise training, unless
+//!   [`ReadOptions::kind`] or the column map says otherwise.
+//! - *LRs between rows*: flat between equal rows; a jump between two levels is placed at the later row; a slope
+//!   that leaves or reaches a level meets it where the slope, continued, does; otherwise a straight line. A row
+//!   without an LR takes part with its loss alone.
+//! - *Counting*: rows numbered 1, 2, 3, … count completed updates, so that row `t` carries the LR of
+//!   update `t − 1`; any other row `t` carries that of update `t`.
+//! - *Warm-up*: what the caller says is put in front of rows that do not show it, and the points before
+//!   its end are left out; a rise that the first rows show is the warm-up; otherwise it is
+//!   [`WarmUp::Unlogged`].
+//!
+//! Every decision is told in [`LossCurve::notes`].
+
+mod argument;
+mod assemble;
+mod columns;
+mod frame;
+mod methods;
+mod rates;
+mod readers;
+mod rows;
+pub mod suite;
+
+#[cfg(test)]
+mod tests;
+
+pub use methods::ema;
+
+use crate::error::{Error, Result};
+use argument::Argument;
+
+/// Fewer losses than this cannot be fitted by anything.
+pub const MIN_POINTS: usize = 10;
 
 /// One measured loss.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -63,4 +106,94 @@ pub struct LossCurve {
     pub parameters: Option<f64>,
     /// What reading had to decide (gaps, duplicates, NaN dropped), one sentence each.
     pub notes: Vec<String>,
+}
+
+/// What the reader is told beside the file. The default leaves everything to the file.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ReadOptions {
+    /// Steps of linear warm-up that the run had, whether the file shows them or not; 0 for none.
+    pub warmup: Option<u64>,
+    /// The run's length in steps, for schedules that do not say it themselves.
+    pub steps: Option<u64>,
+    /// The highest LR, for schedules that do not say it themselves.
+    pub peak_lr: Option<f64>,
+    /// Names of columns, where they are not the usual ones.
+    pub columns: ColumnMap,
+    /// Which loss is wanted of a file that holds several, and what kind a loss is where the file does
+    /// not say.
+    pub kind: Option<LossKind>,
+    /// Evaluate schedules as schedules-and-scaling does, see [`crate::schedule::compat`].
+    pub compat: bool,
+}
+
+/// Columns by name; those left out are found by theirs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ColumnMap {
+    pub step: Option<String>,
+    pub lr: Option<String>,
+    pub loss: Option<String>,
+}
+
+/// Reads the curves of a file or of a run directory.
+///
+/// `argument` is `FILE`, `FILE#KEY` for one of several curves in a file, and either of them with the
+/// schedule of the run behind it, `FILE@SPEC`: a line of the schedule language, in which `peak=`, `warmup=` and
+/// `steps=` may stand for what [`ReadOptions`] says otherwise. Without `@SPEC` a line in
+/// `FILE.schedule` is taken for it. Without `#KEY`, all curves of the file are read.
+///
+/// # Errors
+/// One sentence with the file and the line, row or offset; see the module's rules.
+pub fn read(argument: &str, options: &ReadOptions) -> Result<Vec<LossCurve>> {
+    let argument = Argument::parse(argument)?;
+    let file = argument.path.display().to_string();
+    let mut frames = readers::frames(&argument.path)?;
+    if let Some(key) = &argument.key {
+        let keys: Vec<String> = frames.iter().filter_map(|f| f.key.clone()).collect();
+        frames.retain(|f| f.key.as_ref() == Some(key));
+        if frames.is_empty() {
+            return Err(Error::input(match keys.len() {
+                0 => format!("{file} holds one curve without a name; leave #{key} out"),
+                _ => format!("{file} holds no curve '{key}'; it has {}", list(&keys)),
+            }));
+        }
+    }
+    let stem = argument
+        .path
+        .file_stem()
+        .unwrap_or(argument.path.as_os_str());
+    let stem = stem.to_string_lossy();
+    let mut curves = Vec::with_capacity(frames.len());
+    let mut lrs = 0;
+    for frame in &frames {
+        let (name, place) = match &frame.key {
+            Some(key) => (key.as_str(), format!("{file}#{key}")),
+            None => (&*stem, file.clone()),
+        };
+        let curve = assemble::curve(frame, argument.spec.as_ref(), options, &place, name)?;
+        lrs += curve.lrs.len();
+        if lrs > MOST_LRS {
+            return Err(Error::input(format!(
+                "the curves of {file} have more than {} steps together; name one of them as {file}#KEY",
+                crate::schedule::count(MOST_LRS as u64)
+            )));
+        }
+        curves.push(curve);
+    }
+    if curves.is_empty() {
+        return Err(Error::input(format!("{file} holds no table")));
+    }
+    Ok(curves)
+}
+
+/// LRs held for all curves of one file, so that no file fills the memory by naming large steps.
+const MOST_LRS: usize = 50_000_000;
+
+/// The first names, for a message.
+fn list(names: &[String]) -> String {
+    const SHOWN: usize = 12;
+    let mut text = names[..names.len().min(SHOWN)].join(", ");
+    if names.len() > SHOWN {
+        text += &format!(" and {} more", names.len() - SHOWN);
+    }
+    text
 }
