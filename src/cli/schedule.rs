@@ -127,7 +127,11 @@ fn words(out: &mut impl Write, schedules: &[Schedule], args: &Args) -> std::io::
         } else {
             ""
         };
-        writeln!(out, "{}", wrap(&schedule.describe(), 80, indent).trim_start())?;
+        writeln!(
+            out,
+            "{}",
+            wrap(&schedule.describe(), 80, indent).trim_start()
+        )?;
         writeln!(out, "{indent}{}", spark(schedule))?;
         key_steps(out, schedule, args.tokens_per_step)?;
         writeln!(out)?;

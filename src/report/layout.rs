@@ -25,7 +25,7 @@ pub(super) fn lay_out(chart: &Chart) -> Scene {
     let mut y = page.head(chart);
     let x_range = chart.x_range();
     let x = Place::new(chart.x.scale, x_range, page.left, RIGHT);
-    let x_ticks = ticks(chart.x.scale, chart.x.numbers, x_range.0, x_range.1, 7);
+    let x_ticks = ticks(chart.x.scale, chart.x.numbers, x_range.0, x_range.1, 9);
     for panel in &chart.panels {
         y += ABOVE;
         page.panel(panel, &x, &x_ticks, y);
@@ -48,7 +48,11 @@ pub(super) fn lay_out(chart: &Chart) -> Scene {
 fn y_ticks(panel: &Panel) -> Vec<f64> {
     let (low, high) = panel.y_range();
     let most = (panel.height / 42.0).round().max(2.0) as usize;
-    ticks(panel.y.scale, panel.y.numbers, low, high, most)
+    // One mark tells no scale.
+    (most..most + 4)
+        .map(|most| ticks(panel.y.scale, panel.y.numbers, low, high, most))
+        .find(|marks| marks.len() > 1)
+        .unwrap_or_default()
 }
 
 fn left_margin(chart: &Chart) -> f64 {
@@ -67,13 +71,21 @@ struct Page {
 }
 
 impl Page {
-    fn text(&mut self, ink: Ink, at: (f64, f64), size: f64, anchor: Anchor, text: impl Into<String>) {
+    fn text(
+        &mut self,
+        ink: Ink,
+        at: (f64, f64),
+        size: f64,
+        anchor: Anchor,
+        text: impl Into<String>,
+    ) {
         self.shapes.push(Shape::Text {
             ink,
             at,
             size,
             anchor,
             text: text.into(),
+            halo: false,
         });
     }
 
@@ -101,7 +113,7 @@ impl Page {
                 self.text(Ink::Muted, (self.left, y + 2.0), TEXT, Anchor::Start, line);
             }
         }
-        y
+        y + 4.0
     }
 
     fn panel(&mut self, panel: &Panel, x: &Place, x_ticks: &[f64], top: f64) {
@@ -112,7 +124,10 @@ impl Page {
         for &tick in x_ticks {
             self.rule(Ink::Grid, (x.at(tick), top), (x.at(tick), bottom));
         }
-        for (&tick, label) in marks.iter().zip(labels(panel.y.numbers, panel.y.scale, &marks)) {
+        for (&tick, label) in marks
+            .iter()
+            .zip(labels(panel.y.numbers, panel.y.scale, &marks))
+        {
             // A zero between both signs is what residuals are read against.
             let ink = match tick == 0.0 && range.0 < 0.0 {
                 true => Ink::Axis,
@@ -124,7 +139,13 @@ impl Page {
             self.text(Ink::Text, beside, TEXT, Anchor::End, label);
         }
         let above = (self.left, top - 9.0);
-        self.text(Ink::Muted, above, TEXT, Anchor::Start, panel.y.label.clone());
+        self.text(
+            Ink::Muted,
+            above,
+            TEXT,
+            Anchor::Start,
+            panel.y.label.clone(),
+        );
         let window = Window {
             left: self.left,
             right: RIGHT,
@@ -220,7 +241,14 @@ impl Page {
         }
         for (left, at, key) in placed {
             let text = letter(key).to_string();
-            self.text(Ink::Key(key), (left, at), SIZE, Anchor::Start, text);
+            self.shapes.push(Shape::Text {
+                ink: Ink::Key(key),
+                at: (left, at),
+                size: SIZE,
+                anchor: Anchor::Start,
+                text,
+                halo: true,
+            });
         }
     }
 
@@ -234,7 +262,13 @@ impl Page {
         }
         let middle = (self.left + RIGHT) / 2.0;
         let label = chart.x.label.clone();
-        self.text(Ink::Muted, (middle, bottom + 37.0), TEXT, Anchor::Middle, label);
+        self.text(
+            Ink::Muted,
+            (middle, bottom + 37.0),
+            TEXT,
+            Anchor::Middle,
+            label,
+        );
         bottom + 44.0
     }
 
@@ -353,7 +387,10 @@ mod tests {
             .collect();
         assert_eq!(heights.len(), 6);
         heights.sort_by(f64::total_cmp);
-        assert!(heights.windows(2).all(|w| w[1] - w[0] >= 10.9), "{heights:?}");
+        assert!(
+            heights.windows(2).all(|w| w[1] - w[0] >= 10.9),
+            "{heights:?}"
+        );
     }
 
     #[test]

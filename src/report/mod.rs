@@ -8,6 +8,7 @@
 //! fits, predictions and comparisons.
 
 pub mod chart;
+pub mod fitted;
 pub mod font;
 mod layout;
 mod place;

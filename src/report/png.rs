@@ -5,11 +5,12 @@
 use super::chart::Chart;
 use super::font;
 use super::layout::lay_out;
-use super::scene::{AREA_OPACITY, Anchor, DOTS_OPACITY, GROUND, Ink, Scene, Shape};
+use super::scene::{AREA_OPACITY, Anchor, DOTS_OPACITY, GROUND, HALO, Ink, Scene, Shape};
 use crate::error::{Error, Result};
 use std::io::Write;
 use tiny_skia::{
-    Color, FillRule, LineCap, LineJoin, Paint, Path, PathBuilder, Pixmap, Stroke, StrokeDash, Transform,
+    Color, FillRule, LineCap, LineJoin, Paint, Path, PathBuilder, Pixmap, Stroke, StrokeDash,
+    Transform,
 };
 
 /// Pixels a point.
@@ -70,6 +71,7 @@ fn paint(scene: &Scene) -> Option<Pixmap> {
                 size,
                 anchor,
                 text,
+                halo,
             } => {
                 let shift = match anchor {
                     Anchor::Start => 0.0,
@@ -77,6 +79,9 @@ fn paint(scene: &Scene) -> Option<Pixmap> {
                     Anchor::End => font::width(text, *size),
                 };
                 if let Some(path) = font::outline(text, *size, at.0 - shift, at.1) {
+                    if *halo {
+                        rim(&mut map, &path);
+                    }
                     fill(&mut map, &path, *ink, 1.0);
                 }
             }
@@ -102,12 +107,7 @@ fn polyline(points: &[(f64, f64)], close: bool) -> Option<Path> {
 /// `#rrggbb`.
 fn colour(hex: &str, opacity: f64) -> Color {
     let byte = |at: usize| u8::from_str_radix(&hex[at..at + 2], 16).expect("our own colours");
-    Color::from_rgba8(
-        byte(1),
-        byte(3),
-        byte(5),
-        (opacity * 255.0).round() as u8,
-    )
+    Color::from_rgba8(byte(1), byte(3), byte(5), (opacity * 255.0).round() as u8)
 }
 
 fn ink_paint(ink: Ink, opacity: f64) -> Paint<'static> {
@@ -137,6 +137,19 @@ fn stroke(map: &mut Pixmap, path: &Path, ink: Ink, width: f64, dashed: bool) {
     };
     let to_pixels = Transform::from_scale(SCALE, SCALE);
     map.stroke_path(path, &ink_paint(ink, 1.0), &stroke, to_pixels, None);
+}
+
+/// Ground around the letters of `path`.
+fn rim(map: &mut Pixmap, path: &Path) {
+    let mut paint = Paint::default();
+    paint.set_color(colour(GROUND[0], 1.0));
+    let stroke = Stroke {
+        width: HALO as f32,
+        line_join: LineJoin::Round,
+        ..Stroke::default()
+    };
+    let to_pixels = Transform::from_scale(SCALE, SCALE);
+    map.stroke_path(path, &paint, &stroke, to_pixels, None);
 }
 
 /// A PNG of 8-bit RGB rows (PNG specification, third edition, §5 and §11.2).
@@ -178,7 +191,10 @@ mod tests {
         let rgb = [255, 0, 0, 0, 255, 0];
         let file = encode(2, 1, &rgb);
         assert_eq!(&file[..8], b"\x89PNG\r\n\x1a\n");
-        assert_eq!(&file[8..29], b"\0\0\0\rIHDR\0\0\0\x02\0\0\0\x01\x08\x02\0\0\0");
+        assert_eq!(
+            &file[8..29],
+            b"\0\0\0\rIHDR\0\0\0\x02\0\0\0\x01\x08\x02\0\0\0"
+        );
         // An empty IEND has this checksum in every PNG there is.
         assert_eq!(&file[file.len() - 12..], b"\0\0\0\0IEND\xaeB`\x82");
         let length = u32::from_be_bytes(file[33..37].try_into().unwrap()) as usize;
@@ -208,6 +224,7 @@ mod tests {
                     size: 10.0,
                     anchor: Anchor::Middle,
                     text: "α".into(),
+                    halo: true,
                 },
             ],
         };

@@ -31,6 +31,8 @@ pub enum Shape {
         size: f64,
         anchor: Anchor,
         text: String,
+        /// Keeps lines that pass behind it off the letters.
+        halo: bool,
     },
 }
 
@@ -52,6 +54,9 @@ pub enum Ink {
     /// The colour of a key.
     Key(usize),
 }
+
+/// Width of the rim of ground around a text with a halo.
+pub const HALO: f64 = 3.0;
 
 /// Opacity of [`Shape::Area`] and of [`Shape::Dots`].
 pub const AREA_OPACITY: f64 = 0.18;

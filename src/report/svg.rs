@@ -2,7 +2,7 @@
 
 use super::chart::Chart;
 use super::layout::lay_out;
-use super::scene::{AREA_OPACITY, Anchor, DOTS_OPACITY, GROUND, Ink, Shape};
+use super::scene::{AREA_OPACITY, Anchor, DOTS_OPACITY, GROUND, HALO, Ink, Shape};
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
@@ -29,7 +29,9 @@ pub fn draw(chart: &Chart) -> String {
 /// Only the inks that are used. `color` is inherited, so that one rule serves strokes and fills.
 fn style(inks: &BTreeMap<String, Ink>) -> String {
     let rules = |ground: usize| {
-        let mut rules = format!(".ground {{ color: {} }}\n", GROUND[ground]);
+        let ground_colour = GROUND[ground];
+        let mut rules =
+            format!(".ground {{ color: {ground_colour} }}\n.halo {{ stroke: {ground_colour} }}\n");
         for (class, ink) in inks {
             let _ = writeln!(rules, ".{class} {{ color: {} }}", ink.colours()[ground]);
         }
@@ -38,6 +40,7 @@ fn style(inks: &BTreeMap<String, Ink>) -> String {
     format!(
         "<style>\n.ground, text, circle, .dots path, polygon {{ fill: currentColor }}\n\
          polyline {{ stroke: currentColor; fill: none; stroke-linejoin: round }}\n\
+         .halo {{ paint-order: stroke; stroke-width: {HALO}; stroke-linejoin: round }}\n\
          polygon {{ opacity: {AREA_OPACITY} }}\n.dots {{ opacity: {DOTS_OPACITY} }}\n{}\
          @media (prefers-color-scheme: dark) {{\n{}}}\n</style>\n",
         rules(0),
@@ -111,7 +114,9 @@ fn write(out: &mut String, shape: &Shape) -> Ink {
             size,
             anchor,
             text,
+            halo,
         } => {
+            let halo = if *halo { " halo" } else { "" };
             let anchor = match anchor {
                 Anchor::Start => "",
                 Anchor::Middle => " text-anchor=\"middle\"",
@@ -119,7 +124,7 @@ fn write(out: &mut String, shape: &Shape) -> Ink {
             };
             let _ = writeln!(
                 out,
-                "<text class=\"{}\" x=\"{}\" y=\"{}\" font-size=\"{}\"{anchor}>{}</text>",
+                "<text class=\"{}{halo}\" x=\"{}\" y=\"{}\" font-size=\"{}\"{anchor}>{}</text>",
                 class(*ink),
                 short(at.0),
                 short(at.1),

@@ -173,7 +173,10 @@ impl Grid {
             .collect();
         let every = if dotted { 5.max(lettered.len()) } else { 1 };
         for column in 0..COLUMNS {
-            let (from, to) = (x.back(column as f64 * 2.0 - 0.5), x.back(column as f64 * 2.0 + 1.5));
+            let (from, to) = (
+                x.back(column as f64 * 2.0 - 0.5),
+                x.back(column as f64 * 2.0 + 1.5),
+            );
             let mut here: Vec<(usize, usize)> = Vec::new();
             for (i, (key, points)) in lettered.iter().enumerate() {
                 // Staggered, so that curves that coincide show all their letters.
@@ -266,7 +269,10 @@ fn value_at(points: &[[f64; 2]], x: f64) -> Option<f64> {
 fn mean_between(points: &[[f64; 2]], from: f64, to: f64) -> Option<f64> {
     let start = points.partition_point(|p| p[0] < from);
     let end = points.partition_point(|p| p[0] < to);
-    let finite = points[start..end].iter().map(|p| p[1]).filter(|v| v.is_finite());
+    let finite = points[start..end]
+        .iter()
+        .map(|p| p[1])
+        .filter(|v| v.is_finite());
     let (n, sum) = finite.fold((0, 0.0), |(n, sum), v| (n + 1, sum + v));
     match n {
         0 => value_at(points, (from + to) / 2.0),
@@ -335,13 +341,18 @@ mod tests {
 
     #[test]
     fn eighty_columns_and_colours_only_where_wanted() {
-        let series: Vec<Series> = (0..12).map(|k| Series::line(k, flat(k as f64 / 12.0))).collect();
+        let series: Vec<Series> = (0..12)
+            .map(|k| Series::line(k, flat(k as f64 / 12.0)))
+            .collect();
         let text = draw(&chart(series.clone()), false);
         assert!(text.lines().all(|l| l.chars().count() <= 80), "{text}");
         assert!(!text.contains('\x1b'));
         let coloured = draw(&chart(series), true);
         assert!(coloured.contains("\x1b[38;5;33m"));
-        let ends = coloured.lines().filter(|l| l.contains("\x1b[38")).all(|l| l.ends_with("\x1b[0m"));
+        let ends = coloured
+            .lines()
+            .filter(|l| l.contains("\x1b[38"))
+            .all(|l| l.ends_with("\x1b[0m"));
         assert!(ends, "{coloured:?}");
     }
 
@@ -349,6 +360,9 @@ mod tests {
     fn the_ends_of_the_axis_are_exact() {
         let text = draw(&chart(vec![Series::line(0, flat(0.5))]), false);
         let last = text.lines().last().unwrap();
-        assert!(last.trim_start().starts_with('0') && last.ends_with("step 99"), "{last}");
+        assert!(
+            last.trim_start().starts_with('0') && last.ends_with("step 99"),
+            "{last}"
+        );
     }
 }

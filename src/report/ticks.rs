@@ -149,7 +149,10 @@ mod tests {
     fn log_ticks_thin_out_with_the_decades() {
         let few = log(0.9, 60.0, 6);
         assert_eq!(round(few), [1.0, 2.0, 5.0, 10.0, 20.0, 50.0]);
-        assert_eq!(round(log(1.0, 1000.0, 6)), [1., 3., 10., 30., 100., 300., 1000.]);
+        assert_eq!(
+            round(log(1.0, 1000.0, 6)),
+            [1., 3., 10., 30., 100., 300., 1000.]
+        );
         assert_eq!(log(1.0, 1e5, 6).len(), 6);
         assert!(log(1e-12, 1e12, 6).len() <= 7);
     }
@@ -165,6 +168,9 @@ mod tests {
         let counts = ticks(Scale::Linear, Numbers::Count, 0.0, 3.0, 6);
         assert_eq!(counts, [0.0, 1.0, 2.0, 3.0]);
         assert_eq!(labels(Numbers::Count, Scale::Linear, &[12e3]), ["12,000"]);
-        assert_eq!(labels(Numbers::Plain, Scale::Log, &[0.5, 20.0]), ["0.5", "20"]);
+        assert_eq!(
+            labels(Numbers::Plain, Scale::Log, &[0.5, 20.0]),
+            ["0.5", "20"]
+        );
     }
 }
