@@ -32,6 +32,7 @@ mod argument;
 mod assemble;
 mod columns;
 mod frame;
+mod given;
 mod methods;
 mod rates;
 mod readers;

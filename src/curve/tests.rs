@@ -79,7 +79,7 @@ fn the_suites_lrs_are_the_logged_ones() {
     );
     assert_eq!(
         (long.lrs[0], long.lrs[300], long.lrs[41_000]),
-        (1e-5, 1e-3, 0.525e-3)
+        (1e-5, 1e-3, 1e-3 * 0.525)
     );
     assert_eq!(suite.tasks[2].test[0].plateau_end, Some(80_000));
 }
