@@ -1,8 +1,22 @@
 //! Laws of the loss under learning-rate schedules: one file a law, behind one trait.
 
+mod composed;
+pub mod kernel;
+mod mpl;
+mod names;
+mod opl;
+mod options;
 pub mod path;
+mod power;
+#[cfg(test)]
+mod public_curves;
+#[cfg(test)]
+mod tests;
+mod tissue;
 
-pub use path::{Node, Path};
+pub use names::{NAMES, by_name};
+pub use options::{LawOptions, WarmupRule};
+pub use path::{Node, Path, Run};
 
 /// One parameter of a law.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -75,6 +89,11 @@ pub trait Law: Send + Sync {
         out: &mut [f64],
         jacobian: Option<&mut [f64]>,
     );
-    /// The predicted loss after all of `lrs`, and its gradient in each of them, O(T·Q).
-    fn schedule_gradient(&self, lrs: &[f64], parameters: &[f64]) -> (f64, Vec<f64>);
+    /// The predicted loss after the last step of `run`, and its gradient in the LR of every step, O(T).
+    /// Floors ([`path::LR_FLOOR`], [`Path::s1_floor`]) count as constants.
+    fn schedule_gradient(&self, run: &Run, parameters: &[f64]) -> (f64, Vec<f64>);
+    /// Whether it predicts only paths that say the size of their model ([`Path::size`]); others give NaN.
+    fn needs_size(&self) -> bool {
+        false
+    }
 }
