@@ -1,0 +1,210 @@
+//! A law with fitted parameters, and what it predicts.
+
+use super::coordinates::Coordinates;
+use super::data::{self, FitData};
+use super::noise::{Correlation, Noise};
+use super::options::FitOptions;
+use crate::curve::LossCurve;
+use crate::law::{Law, Path, Scales};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::sync::Arc;
+
+/// Coverage that every interval and band of a [`Fit`] aims at.
+pub const COVERAGE: f64 = 0.9;
+
+/// A parameter after a fit, in its own unit.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FittedParameter {
+    pub value: f64,
+    /// 90 % interval.
+    pub low: f64,
+    pub high: f64,
+    pub unit: String,
+    /// Whether the value lies on a bound of the law, so that the data asked for more.
+    pub at_bound: bool,
+}
+
+/// A fitted curve, as a fit remembers it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FittedCurve {
+    pub name: String,
+    /// Fitted points, after binning.
+    pub points: usize,
+    /// Steps a bin; 1: as logged.
+    pub bin: u64,
+    pub peak_lr: f64,
+    /// Last fitted step.
+    pub steps: u64,
+}
+
+/// A law fitted to curves. Made by [`fit`](super::fit()) or read by [`read`](super::file::read).
+#[derive(Clone)]
+pub struct Fit {
+    pub law: Arc<dyn Law>,
+    /// In the order of [`Law::parameters`].
+    pub params: Vec<FittedParameter>,
+    /// `Σ w·Huber_δ(r)` as the papers write it, without priors.
+    pub objective: f64,
+    /// Starts tried, and how many of them ended within 1 % of the best objective.
+    pub starts: usize,
+    pub agree: usize,
+    /// Condition number of JᵀJ with columns of unit length, in fitting coordinates: 1 is
+    /// perfect, above 10⁶ some combination of parameters is all but free.
+    pub condition: f64,
+    pub curves: Vec<FittedCurve>,
+    pub noise: Noise,
+    /// Covariance of the parameters in fitting coordinates (the logarithm of those marked so), row-major.
+    pub covariance: Vec<f64>,
+    pub scales: Scales,
+    pub options: FitOptions,
+    /// First step fitted.
+    pub from: u64,
+    /// What a reader should know, one sentence each.
+    pub notes: Vec<String>,
+    /// Wall time of the fit.
+    pub seconds: f64,
+    /// Degrees of freedom of the noise estimate, for Student's factor.
+    pub degrees: f64,
+    pub(crate) coordinates: Coordinates,
+    pub(crate) correlation: Correlation,
+    /// What was fitted; absent after reading from a file.
+    pub(crate) data: Option<Arc<FitData>>,
+}
+
+/// A predicted curve with 90 % bands.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Band {
+    /// Predicted losses.
+    pub loss: Vec<f64>,
+    /// Where the law's curve lies, given what the fit does not know of the parameters.
+    pub low: Vec<f64>,
+    pub high: Vec<f64>,
+    /// Where one logged loss of a new run lies: noise, and a run's own offset, added.
+    pub observed_low: Vec<f64>,
+    pub observed_high: Vec<f64>,
+}
+
+impl Fit {
+    /// The parameters in their own units.
+    pub fn parameters(&self) -> Vec<f64> {
+        self.params.iter().map(|p| p.value).collect()
+    }
+
+    /// The value of the parameter called `name`.
+    pub fn param(&self, name: &str) -> Option<&FittedParameter> {
+        let j = self.law.parameters().iter().position(|p| p.name == name)?;
+        Some(&self.params[j])
+    }
+
+    /// Predicted losses at the points of `path`, in nats.
+    pub fn predict(&self, path: &Path) -> Vec<f64> {
+        let mut out = vec![0.0; path.steps.len()];
+        self.law.evaluate(path, &self.parameters(), &mut out, None);
+        out
+    }
+
+    /// Predicted losses after `steps` (increasing) of the run whose update `s` has the LR `lrs[s]`, the
+    /// first `warmup` of them warm-up.
+    pub fn predict_lrs(&self, lrs: &[f64], warmup: u64, steps: &[u64]) -> Vec<f64> {
+        self.predict(&data::path(lrs, warmup, steps))
+    }
+
+    /// Predicted losses at all points of `curve`, whose losses are not looked at.
+    pub fn predict_curve(&self, curve: &LossCurve) -> Vec<f64> {
+        self.predict(&data::path_of(curve))
+    }
+
+    /// Predicted losses with 90 % bands: what the fit does not know of the parameters (the
+    /// covariance carried through the law's gradient), and what a logged point adds to it.
+    pub fn band(&self, path: &Path) -> Band {
+        let (loss, variances) = self.spread(path);
+        let factor = student(self.degrees);
+        let noise = self.noise.sd.powi(2) + self.noise.offset_sd.powi(2);
+        let shifted = |extra: f64, sign: f64| -> Vec<f64> {
+            loss.iter()
+                .zip(&variances)
+                .map(|(loss, v)| self.shift(*loss, sign * factor * (v + extra).sqrt()))
+                .collect()
+        };
+        Band {
+            low: shifted(0.0, -1.0),
+            high: shifted(0.0, 1.0),
+            observed_low: shifted(noise, -1.0),
+            observed_high: shifted(noise, 1.0),
+            loss,
+        }
+    }
+
+    /// Predicted losses, and the variance of each from the parameters, in residual units (of `ln L`
+    /// under a logarithmic residual).
+    pub(crate) fn spread(&self, path: &Path) -> (Vec<f64>, Vec<f64>) {
+        let (loss, rows) = self.gradient(path);
+        let p = self.params.len();
+        let variances = rows
+            .chunks_exact(p)
+            .map(|row| super::linalg::quadratic(&self.covariance, row).max(0.0))
+            .collect();
+        (loss, variances)
+    }
+
+    /// Predicted losses, and their gradient in fitting coordinates, in residual units.
+    pub(crate) fn gradient(&self, path: &Path) -> (Vec<f64>, Vec<f64>) {
+        let p = self.params.len();
+        let n = path.steps.len();
+        let (mut loss, mut rows) = (vec![0.0; n], vec![0.0; n * p]);
+        let parameters = self.parameters();
+        self.law.evaluate(path, &parameters, &mut loss, Some(&mut rows));
+        for (row, loss) in rows.chunks_exact_mut(p).zip(&loss) {
+            let scale = if self.options.residual.is_log() { 1.0 / loss } else { 1.0 };
+            for (j, entry) in row.iter_mut().enumerate() {
+                *entry *= if self.coordinates.log[j] { scale * parameters[j] } else { scale };
+            }
+        }
+        (loss, rows)
+    }
+
+    /// `loss` moved by `by` residual units.
+    pub(crate) fn shift(&self, loss: f64, by: f64) -> f64 {
+        if self.options.residual.is_log() { loss * by.exp() } else { loss + by }
+    }
+}
+
+/// Half-width of a 90 % interval in standard deviations, for this many degrees of freedom: Student's
+/// quantile, by its expansion around the normal one (Fisher and Cornish).
+pub(crate) fn student(degrees: f64) -> f64 {
+    let z: f64 = 1.644_853_626_951_472_6;
+    let v = degrees.max(3.0);
+    z + (z.powi(3) + z) / (4.0 * v)
+        + (5.0 * z.powi(5) + 16.0 * z.powi(3) + 3.0 * z) / (96.0 * v * v)
+        + (3.0 * z.powi(7) + 19.0 * z.powi(5) + 17.0 * z.powi(3) - 15.0 * z) / (384.0 * v.powi(3))
+}
+
+impl fmt::Debug for Fit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Fit")
+            .field("law", &self.law.name())
+            .field("params", &self.params)
+            .field("objective", &self.objective)
+            .field("agree", &format_args!("{} of {}", self.agree, self.starts))
+            .field("condition", &self.condition)
+            .field("noise", &self.noise)
+            .field("notes", &self.notes)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::student;
+
+    #[test]
+    fn student_quantiles() {
+        for (degrees, want) in [(4.0, 2.1318), (10.0, 1.8125), (30.0, 1.6973), (1e9, 1.6449)] {
+            let got = student(degrees);
+            assert!((got - want).abs() < 2e-3, "{degrees}: {got}, not {want}");
+        }
+    }
+}

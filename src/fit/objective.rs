@@ -1,0 +1,151 @@
+//! The objective: `F(u) = Σ_i w_i·ρ(r_i/δ) + ½·Σ_j ((u_j − c_j)/sd_j)²` in fitting coordinates `u`.
+//!
+//! `ρ(z) = z²/2` up to `|z| = 1` and `|z| − ½` beyond (Huber), so that `δ²·F` without priors is the papers'
+//! `Σ Huber_δ`. Dividing by `δ` makes a residual of `δ` one unit: tolerances need no scale.
+
+use super::coordinates::Coordinates;
+use super::data::FitData;
+use super::options::Residual;
+use crate::law::Law;
+
+/// Curvature given to residuals beyond δ, as a share of what the quadratic that majorises Huber's
+/// function there has: that majoriser (1) never overshoots but converges linearly, Huber's own
+/// curvature (0) can be singular.
+const OUTLIER_CURVATURE: f64 = 0.2;
+
+pub(crate) struct Objective<'a> {
+    pub(crate) law: &'a dyn Law,
+    pub(crate) data: &'a FitData,
+    pub(crate) coordinates: &'a Coordinates,
+    pub(crate) residual: Residual,
+    pub(crate) delta: f64,
+}
+
+/// The objective and its local model at a point; buffers are reused.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Local {
+    /// `F`.
+    pub(crate) value: f64,
+    /// `F` without the priors.
+    pub(crate) misfit: f64,
+    /// `r_i/δ`, curve after curve.
+    pub(crate) residuals: Vec<f64>,
+    /// `∂(r_i/δ)/∂u_j`, row-major.
+    pub(crate) jacobian: Vec<f64>,
+    /// `∂F/∂u`.
+    pub(crate) gradient: Vec<f64>,
+    /// A positive semidefinite model of `∂²F/∂u²`, row-major.
+    pub(crate) curvature: Vec<f64>,
+    predicted: Vec<f64>,
+}
+
+impl Objective<'_> {
+    /// `F(u)` alone; infinite where the law predicts nothing that can be compared.
+    pub(crate) fn value(&self, u: &[f64], local: &mut Local) -> f64 {
+        self.evaluate(u, local, false)
+    }
+
+    /// `F(u)` and its local model.
+    pub(crate) fn linearise(&self, u: &[f64], local: &mut Local) -> f64 {
+        let p = u.len();
+        let value = self.evaluate(u, local, true);
+        local.gradient.clear();
+        local.gradient.resize(p, 0.0);
+        local.curvature.clear();
+        local.curvature.resize(p * p, 0.0);
+        let mut i = 0;
+        for curve in &self.data.curves {
+            for _ in 0..curve.losses.len() {
+                let row = &local.jacobian[i * p..(i + 1) * p];
+                let slope = curve.weight * self.influence(local.residuals[i]);
+                let bend = curve.weight * self.bend(local.residuals[i]);
+                for j in 0..p {
+                    local.gradient[j] += slope * row[j];
+                    let bent = bend * row[j];
+                    for (k, &other) in row.iter().enumerate().take(j + 1) {
+                        local.curvature[j * p + k] += bent * other;
+                    }
+                }
+                i += 1;
+            }
+        }
+        for j in 0..p {
+            if let Some(prior) = self.coordinates.priors[j] {
+                local.gradient[j] += (u[j] - prior.centre) / (prior.sd * prior.sd);
+                local.curvature[j * p + j] += 1.0 / (prior.sd * prior.sd);
+            }
+            for k in 0..j {
+                local.curvature[k * p + j] = local.curvature[j * p + k];
+            }
+        }
+        value
+    }
+
+    /// `ρ'(z)`.
+    pub(crate) fn influence(&self, z: f64) -> f64 {
+        if self.residual.is_robust() { z.clamp(-1.0, 1.0) } else { z }
+    }
+
+    fn bend(&self, z: f64) -> f64 {
+        match self.residual.is_robust() && z.abs() > 1.0 {
+            true => OUTLIER_CURVATURE / z.abs(),
+            false => 1.0,
+        }
+    }
+
+    fn rho(&self, z: f64) -> f64 {
+        match self.residual.is_robust() && z.abs() > 1.0 {
+            true => z.abs() - 0.5,
+            false => 0.5 * z * z,
+        }
+    }
+
+    fn evaluate(&self, u: &[f64], local: &mut Local, with_jacobian: bool) -> f64 {
+        let (n, p) = (self.data.points(), u.len());
+        let parameters = self.coordinates.parameters(u);
+        local.predicted.resize(n, 0.0);
+        local.residuals.resize(n, 0.0);
+        local.jacobian.resize(n * p, 0.0);
+        let (mut misfit, mut first) = (0.0, 0);
+        for curve in &self.data.curves {
+            let last = first + curve.losses.len();
+            let predicted = &mut local.predicted[first..last];
+            let jacobian = &mut local.jacobian[first * p..last * p];
+            let wanted = with_jacobian.then_some(&mut *jacobian);
+            self.law.evaluate(&curve.path, &parameters, predicted, wanted);
+            let mut sum = 0.0;
+            for (i, (&loss, &predicted)) in curve.losses.iter().zip(&*predicted).enumerate() {
+                let residual = match self.residual.is_log() {
+                    true if predicted > 0.0 => (predicted / loss).ln(),
+                    true => f64::INFINITY,
+                    false => predicted - loss,
+                };
+                let z = residual / self.delta;
+                local.residuals[first + i] = z;
+                sum += self.rho(z);
+                if with_jacobian {
+                    let scale = match self.residual.is_log() {
+                        true => 1.0 / (predicted * self.delta),
+                        false => 1.0 / self.delta,
+                    };
+                    let row = &mut jacobian[i * p..(i + 1) * p];
+                    for ((entry, &log), &value) in
+                        row.iter_mut().zip(&self.coordinates.log).zip(&parameters)
+                    {
+                        *entry *= if log { scale * value } else { scale };
+                    }
+                }
+            }
+            misfit += curve.weight * sum;
+            first = last;
+        }
+        let penalty: f64 = (0..p)
+            .filter_map(|j| self.coordinates.priors[j].map(|prior| (u[j] - prior.centre) / prior.sd))
+            .map(|z| 0.5 * z * z)
+            .sum();
+        let infinite_if_nan = |x: f64| if x.is_nan() { f64::INFINITY } else { x };
+        local.misfit = infinite_if_nan(misfit);
+        local.value = infinite_if_nan(misfit + penalty);
+        local.value
+    }
+}
