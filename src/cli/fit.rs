@@ -57,3 +57,79 @@ pub struct Args {
     #[arg(long)]
     json: bool,
 }
+
+pub fn run(args: Args) -> Result<()> {
+    let train = args.curves.read(&args.train)?;
+    let test = args.curves.read(&args.test)?;
+    let fitted: Vec<&LossCurve> = train.iter().collect();
+    let options = args.fitting.options()?;
+    let law_options = args.fitting.law_options(&fitted)?;
+    if args.law.trim() == "all" || args.law.contains(',') {
+        if let Some(out) = &args.out {
+            return Err(Error::input(format!(
+                "--out {}: one file holds one law; name it with --law, or leave --out out",
+                out.display()
+            )));
+        }
+        let laws = flags::laws(&args.law, &law_options, &fitted)?;
+        return super::compare::side_by_side(
+            &super::compare::fit_all(&laws, &options, &train, &test)?,
+            &train,
+            &test,
+            &args.pictures,
+            args.json,
+        );
+    }
+    let law = law::by_name(&args.law, &law_options)?.into();
+    let fit = fit::fit(&law, &fitted, &options)?;
+    let out = args.out.as_deref();
+    let file = out.or((!args.json).then_some(Path::new("law.json")));
+    show(&args, &Judged::new(fit, &train, &test)?, &train, &test, file)
+}
+
+/// Prints and draws one fit, and writes it to `file` if there is one.
+fn show(
+    args: &Args,
+    judged: &Judged,
+    train: &[LossCurve],
+    test: &[LossCurve],
+    file: Option<&Path>,
+) -> Result<()> {
+    let chart = fitted::fit(title(&judged.fit), &judged.drawn(train, test));
+    let pictures = args.pictures.write(&chart)?;
+    if let Some(path) = file {
+        let _ = path; // FILE
+    }
+    if args.json {
+        return print(&format!("{:#}\n", judged.json(train, test)));
+    }
+    let mut out = table::fit(judged, train, test);
+    if !args.no_plot {
+        out.push('\n');
+        out.push_str(&terminal::draw(&chart, terminal::colour_wanted()));
+    }
+    out.push_str(&pictures);
+    if let Some(path) = file {
+        out.push_str(&format!("wrote {}\n", path.display()));
+        out.push_str(&next(path, train));
+    }
+    print(&out)
+}
+
+fn title(fit: &Fit) -> String {
+    let names: Vec<&str> = fit.curves.iter().map(|c| &c.name[..]).collect();
+    match names.len() {
+        0..4 => format!("{}, fitted to {}", fit.law.name(), names.join(", ")),
+        n => format!("{}, fitted to {n} curves", fit.law.name()),
+    }
+}
+
+/// What to type next: a schedule within what the fit saw.
+fn next(file: &Path, train: &[LossCurve]) -> String {
+    let steps = train.iter().map(|c| c.lrs.len()).max().unwrap_or(0);
+    format!(
+        "next  {} predict --law {} --schedule wsd:fraction=0.2 --steps {steps}\n",
+        super::invocation(),
+        file.display()
+    )
+}

@@ -39,7 +39,13 @@ impl Coordinates {
         let mut u: Vec<f64> = parameters
             .iter()
             .zip(&self.log)
-            .map(|(&value, &log)| if log { value.max(f64::MIN_POSITIVE).ln() } else { value })
+            .map(|(&value, &log)| {
+                if log {
+                    value.max(f64::MIN_POSITIVE).ln()
+                } else {
+                    value
+                }
+            })
             .collect();
         self.clamp(&mut u);
         u

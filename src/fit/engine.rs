@@ -36,7 +36,11 @@ pub fn fit(law: &Arc<dyn Law>, curves: &[&LossCurve], options: &FitOptions) -> R
 }
 
 /// As [`fit`], on data already selected.
-pub(crate) fn fit_data(law: &Arc<dyn Law>, data: &Arc<FitData>, options: &FitOptions) -> Result<Fit> {
+pub(crate) fn fit_data(
+    law: &Arc<dyn Law>,
+    data: &Arc<FitData>,
+    options: &FitOptions,
+) -> Result<Fit> {
     let coordinates = Coordinates::new(&**law, &data.scales, options.priors);
     let needed = coordinates.len() + SPARE_POINTS;
     if data.points() < needed {
@@ -159,7 +163,11 @@ impl Spread {
         let coordinates = objective.coordinates;
         let p = coordinates.len();
         let n = local.residuals.len();
-        let influence: Vec<f64> = local.residuals.iter().map(|&z| objective.influence(z)).collect();
+        let influence: Vec<f64> = local
+            .residuals
+            .iter()
+            .map(|&z| objective.influence(z))
+            .collect();
         let within = match objective.residual.is_robust() {
             true => local.residuals.iter().filter(|z| z.abs() <= 1.0).count() as f64 / n as f64,
             false => 1.0,
@@ -180,7 +188,11 @@ impl Spread {
         let mut first = 0;
         for curve in &objective.data.curves {
             let last = first + curve.losses.len();
-            weighted.extend(local.jacobian[first * p..last * p].iter().map(|x| x * curve.weight));
+            weighted.extend(
+                local.jacobian[first * p..last * p]
+                    .iter()
+                    .map(|x| x * curve.weight),
+            );
             rows.push(Rows {
                 steps: &curve.path.steps,
                 residuals: &influence[first..last],
@@ -198,7 +210,10 @@ impl Spread {
             let steps = &curve.path.steps;
             let x = &weighted[first * p..last * p];
             correlation.sandwich(steps, x, p, &mut meat);
-            for (row, weighted) in local.jacobian[first * p..last * p].chunks_exact(p).zip(x.chunks_exact(p)) {
+            for (row, weighted) in local.jacobian[first * p..last * p]
+                .chunks_exact(p)
+                .zip(x.chunks_exact(p))
+            {
                 for j in 0..p {
                     for k in 0..p {
                         normal[j * p + k] += weighted[j] * row[k];
@@ -220,8 +235,16 @@ impl Spread {
         };
         let (normal, meat, known) = (pick(&normal), pick(&meat), pick(&known));
         let condition = condition(&normal, f);
-        let curvature: Vec<f64> = normal.iter().zip(&known).map(|(x, k)| within * x + k).collect();
-        let inner: Vec<f64> = meat.iter().zip(&known).map(|(m, k)| sigma2 * m + k).collect();
+        let curvature: Vec<f64> = normal
+            .iter()
+            .zip(&known)
+            .map(|(x, k)| within * x + k)
+            .collect();
+        let inner: Vec<f64> = meat
+            .iter()
+            .zip(&known)
+            .map(|(m, k)| sigma2 * m + k)
+            .collect();
         let reduced = sandwich(&curvature, &inner, f);
         let mut covariance = vec![0.0; p * p];
         for (a, &j) in free.iter().enumerate() {
@@ -262,7 +285,9 @@ fn condition(m: &[f64], n: usize) -> f64 {
     if unit.iter().any(|u| !(*u > 0.0)) {
         return f64::INFINITY;
     }
-    let scaled: Vec<f64> = (0..n * n).map(|i| m[i] / (unit[i / n] * unit[i % n])).collect();
+    let scaled: Vec<f64> = (0..n * n)
+        .map(|i| m[i] / (unit[i / n] * unit[i % n]))
+        .collect();
     let (values, _) = linalg::eigen(&scaled, n);
     match values.first().zip(values.last()) {
         Some((low, high)) if *low > 1e-15 * high => high / low,

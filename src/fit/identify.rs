@@ -58,7 +58,10 @@ pub(crate) fn notes(fit: &Fit) -> Vec<String> {
     let mut notes = Vec::new();
     let p = fit.params.len();
     let names = |keep: &dyn Fn(usize) -> bool| -> Vec<&'static str> {
-        (0..p).filter(|&j| keep(j)).map(|j| fit.law.parameters()[j].name).collect()
+        (0..p)
+            .filter(|&j| keep(j))
+            .map(|j| fit.law.parameters()[j].name)
+            .collect()
     };
     let at_bound = names(&|j| fit.params[j].at_bound);
     if !at_bound.is_empty() {
@@ -73,7 +76,10 @@ pub(crate) fn notes(fit: &Fit) -> Vec<String> {
             .is_some_and(|prior| fit.covariance[j * p + j].sqrt() >= DOMINATED * prior.sd)
     });
     if !dominated.is_empty() {
-        notes.push(format!("{}: the prior says it, not the data", list(&dominated)));
+        notes.push(format!(
+            "{}: the prior says it, not the data",
+            list(&dominated)
+        ));
     }
     let loose = names(&|j| {
         let param = &fit.params[j];

@@ -64,7 +64,11 @@ pub(crate) fn estimate(curves: &[Rows], p: usize, prior: &[f64]) -> (Correlation
     if n < p + 8 || gap <= 0.0 {
         return (white, best.1);
     }
-    let offsets = if curves.len() > 1 { &OFFSETS[..] } else { &OFFSETS[..1] };
+    let offsets = if curves.len() > 1 {
+        &OFFSETS[..]
+    } else {
+        &OFFSETS[..1]
+    };
     let mut chosen = white;
     let mut tau = gap;
     let mut taus = Vec::new();
@@ -78,7 +82,10 @@ pub(crate) fn estimate(curves: &[Rows], p: usize, prior: &[f64]) -> (Correlation
             let found = likelihood(curves, p, prior, trial, offsets);
             if found.0 > best.0 + 1e-9 {
                 best = found;
-                chosen = Correlation { b: found.2, ..trial };
+                chosen = Correlation {
+                    b: found.2,
+                    ..trial
+                };
             }
             if a == 0.0 {
                 break;
@@ -192,7 +199,9 @@ fn restricted(normal: &[f64], p: usize, prior: &[f64], n: usize) -> Option<(f64,
     let right = solved.clone();
     factor.solve(&mut solved);
     let explained: f64 = solved.iter().zip(&right).map(|(s, r)| s * r).sum();
-    let left = (normal[p * q + p] - explained).max(1e-12 * normal[p * q + p]).max(1e-300);
+    let left = (normal[p * q + p] - explained)
+        .max(1e-12 * normal[p * q + p])
+        .max(1e-300);
     let degrees = n.saturating_sub(p).max(1) as f64;
     let sigma2 = left / degrees;
     let ln_det = factor.ln_determinant() + 2.0 * unit.iter().map(|u| u.ln()).sum::<f64>();
@@ -218,8 +227,8 @@ impl Correlation {
             }
             for j in 0..p {
                 for k in 0..p {
-                    into[j * p + k] += row[j] * row[k]
-                        + self.a * (row[j] * carried[k] + carried[j] * row[k]);
+                    into[j * p + k] +=
+                        row[j] * row[k] + self.a * (row[j] * carried[k] + carried[j] * row[k]);
                 }
             }
             for j in 0..p {

@@ -83,7 +83,11 @@ impl Objective<'_> {
 
     /// `ρ'(z)`.
     pub(crate) fn influence(&self, z: f64) -> f64 {
-        if self.residual.is_robust() { z.clamp(-1.0, 1.0) } else { z }
+        if self.residual.is_robust() {
+            z.clamp(-1.0, 1.0)
+        } else {
+            z
+        }
     }
 
     fn bend(&self, z: f64) -> f64 {
@@ -112,7 +116,8 @@ impl Objective<'_> {
             let predicted = &mut local.predicted[first..last];
             let jacobian = &mut local.jacobian[first * p..last * p];
             let wanted = with_jacobian.then_some(&mut *jacobian);
-            self.law.evaluate(&curve.path, &parameters, predicted, wanted);
+            self.law
+                .evaluate(&curve.path, &parameters, predicted, wanted);
             let mut sum = 0.0;
             for (i, (&loss, &predicted)) in curve.losses.iter().zip(&*predicted).enumerate() {
                 let residual = match self.residual.is_log() {
@@ -140,7 +145,9 @@ impl Objective<'_> {
             first = last;
         }
         let penalty: f64 = (0..p)
-            .filter_map(|j| self.coordinates.priors[j].map(|prior| (u[j] - prior.centre) / prior.sd))
+            .filter_map(|j| {
+                self.coordinates.priors[j].map(|prior| (u[j] - prior.centre) / prior.sd)
+            })
             .map(|z| 0.5 * z * z)
             .sum();
         let infinite_if_nan = |x: f64| if x.is_nan() { f64::INFINITY } else { x };

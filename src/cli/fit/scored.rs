@@ -82,39 +82,14 @@ impl Judged {
     /// What `--json` says of one fit.
     pub fn json(&self, train: &[LossCurve], test: &[LossCurve]) -> Value {
         let fit = &self.fit;
-        let params: Map<String, Value> = fit
-            .law
-            .parameters()
-            .iter()
-            .zip(&fit.params)
-            .map(|(parameter, found)| {
-                let value = json!({
-                    "value": found.value,
-                    "low": found.low,
-                    "high": found.high,
-                    "unit": found.unit,
-                    "at_bound": found.at_bound,
-                });
-                (parameter.name.to_string(), value)
-            })
-            .collect();
         let list = |curves: &[LossCurve], scored: &[Scored]| -> Vec<Value> {
             let pairs = curves.iter().zip(scored);
             pairs.map(|(curve, s)| s.json(&curve.name)).collect()
         };
         json!({
             "law": fit.law.name(),
-            "params": params,
-            "fit": {
-                "objective": fit.objective,
-                "starts": fit.starts,
-                "agree": fit.agree,
-                "condition": fit.condition,
-                "from": fit.from,
-                "residual": fit.options.residual.name(),
-                "delta": fit.options.delta,
-                "seed": fit.options.seed,
-            },
+            "params": params_json(fit),
+            "fit": fit_json(fit),
             "train": list(train, &self.train),
             "test": list(test, &self.test),
             "test_mean": self.test_mean().map(|s| scores_json(&s)),
@@ -215,6 +190,38 @@ fn shared_noise(a: &LossCurve, b: &LossCurve, from: u64) -> f64 {
         true => xy / (xx * yy).sqrt(),
         false => 0.0,
     }
+}
+
+/// Each parameter by its name.
+pub fn params_json(fit: &Fit) -> Value {
+    let parameters = fit.law.parameters().iter().zip(&fit.params);
+    let params: Map<String, Value> = parameters
+        .map(|(parameter, found)| {
+            let value = json!({
+                "value": found.value,
+                "low": found.low,
+                "high": found.high,
+                "unit": found.unit,
+                "at_bound": found.at_bound,
+            });
+            (parameter.name.to_string(), value)
+        })
+        .collect();
+    Value::Object(params)
+}
+
+/// How the fit went.
+pub fn fit_json(fit: &Fit) -> Value {
+    json!({
+        "objective": fit.objective,
+        "starts": fit.starts,
+        "agree": fit.agree,
+        "condition": fit.condition,
+        "from": fit.from,
+        "residual": fit.options.residual.name(),
+        "delta": fit.options.delta,
+        "seed": fit.options.seed,
+    })
 }
 
 /// `r2 mae rmse pred_e worst_e final_error` and `n`.
