@@ -87,8 +87,7 @@ pub fn fit_all(
     let mut first_error = None;
     let mut tried = Vec::new();
     for law in laws {
-        let judged =
-            fit::fit(law, &fitted, options).and_then(|fit| Judged::new(fit, train, test));
+        let judged = fit::fit(law, &fitted, options).and_then(|fit| Judged::new(fit, train, test));
         tried.push((
             law.name().to_string(),
             judged.map_err(|e| {
@@ -123,7 +122,11 @@ pub fn side_by_side(
             Some((name.clone(), drawn))
         })
         .collect();
-    let title = format!("{} on {}", plural(drawn.len(), "law"), plural(train.len(), "fitted curve"));
+    let title = format!(
+        "{} on {}",
+        plural(drawn.len(), "law"),
+        plural(train.len(), "fitted curve")
+    );
     let chart = fitted::compare(title, &drawn);
     let written = pictures.write(&chart)?;
     if as_json {
@@ -134,8 +137,15 @@ pub fn side_by_side(
                 Err(e) => json!({ "law": name, "error": e }),
             })
             .collect();
-        let total: f64 = tried.iter().filter_map(|t| t.1.as_ref().ok()).map(|j| j.fit.seconds).sum();
-        return print(&format!("{:#}\n", json!({ "laws": laws, "seconds": total })));
+        let total: f64 = tried
+            .iter()
+            .filter_map(|t| t.1.as_ref().ok())
+            .map(|j| j.fit.seconds)
+            .sum();
+        return print(&format!(
+            "{:#}\n",
+            json!({ "laws": laws, "seconds": total })
+        ));
     }
     let mut out = table(tried, train, test);
     if drawn.len() <= MOST_DRAWN {
@@ -154,7 +164,11 @@ fn table(tried: &[Tried], train: &[LossCurve], test: &[LossCurve]) -> String {
         n => format!("mean over {}", plural(n, "test curve")),
     };
     // Writing to a String cannot fail.
-    let _ = writeln!(out, "{over:<40}{:>40}", "errors ×10⁻³: nats; PredE, WorstE relative");
+    let _ = writeln!(
+        out,
+        "{over:<40}{:>40}",
+        "errors ×10⁻³: nats; PredE, WorstE relative"
+    );
     let _ = writeln!(
         out,
         "  {:<16}{:>9}{:>8}{:>8}{:>8}{:>8}{:>8}{:>9}",

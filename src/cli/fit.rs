@@ -84,7 +84,13 @@ pub fn run(args: Args) -> Result<()> {
     let fit = fit::fit(&law, &fitted, &options)?;
     let out = args.out.as_deref();
     let file = out.or((!args.json).then_some(Path::new("law.json")));
-    show(&args, &Judged::new(fit, &train, &test)?, &train, &test, file)
+    show(
+        &args,
+        &Judged::new(fit, &train, &test)?,
+        &train,
+        &test,
+        file,
+    )
 }
 
 /// Prints and draws one fit, and writes it to `file` if there is one.

@@ -28,7 +28,9 @@ impl PictureFlags {
             files::write(path, &png::draw(chart)?)?;
         }
         let written = self.svg.iter().chain(&self.png);
-        Ok(written.map(|p| format!("wrote {}\n", p.display())).collect())
+        Ok(written
+            .map(|p| format!("wrote {}\n", p.display()))
+            .collect())
     }
 }
 

@@ -1,7 +1,7 @@
 //! `lehr predict`: what a fitted law says of a schedule that nobody has run.
 
-use super::fit::table::plural;
-use super::format::{thousands, wrap};
+use super::fit::table::{item, plural};
+use super::format::thousands;
 use super::picture::{PictureFlags, print};
 use crate::error::{Error, Result};
 use crate::files;
@@ -138,7 +138,10 @@ fn steps(total: u64, warmup: u64, every: Option<u64>) -> Vec<u64> {
 fn warnings(fit: &Fit, schedule: &Schedule) -> Vec<String> {
     let mut warnings = Vec::new();
     let peaks = || fit.curves.iter().map(|c| c.peak_lr);
-    let (low, high) = (peaks().fold(f64::INFINITY, f64::min), peaks().fold(0.0, f64::max));
+    let (low, high) = (
+        peaks().fold(f64::INFINITY, f64::min),
+        peaks().fold(0.0, f64::max),
+    );
     let peak = schedule.peak_lr();
     if !(low / SLACK..=high * SLACK).contains(&peak) {
         let seen = match low == high {
@@ -193,24 +196,22 @@ impl Forecast {
             plural(self.fit.curves.len(), "curve"),
             thousands(self.fit.curves.iter().map(|c| c.steps).max().unwrap_or(0))
         );
-        let hanging = |text: &str| wrap(text, 80, "      ").trim_start().to_string();
-        // Writing to a String cannot fail.
-        let _ = writeln!(out, "law   {}", hanging(&law));
+        out.push_str(&item("law", &law));
         let schedule = format!(
             "{}, {} steps",
             self.schedule.describe(),
             thousands(self.schedule.steps())
         );
-        let _ = writeln!(out, "lr    {}", hanging(&schedule));
+        out.push_str(&item("lr", &schedule));
         let end = self.steps.len() - 1;
         let logged = (self.band.observed_high[end] - self.band.observed_low[end]) / 2.0;
         let ends = format!(
             "at {} nats a token (90 %); one logged loss of such a run lies within ± {logged:.4}",
             self.ends()
         );
-        let _ = writeln!(out, "ends  {}", hanging(&ends));
+        out.push_str(&item("ends", &ends));
         for warning in &self.warnings {
-            let _ = writeln!(out, "note  {}", hanging(warning));
+            out.push_str(&item("note", warning));
         }
         out.push('\n');
         out
@@ -245,6 +246,7 @@ impl Forecast {
         let mut out = String::from("step,lr,loss,low,high\n");
         for (i, step) in self.steps.iter().enumerate() {
             let band = (self.band.loss[i], self.band.low[i], self.band.high[i]);
+            // Writing to a String cannot fail.
             let _ = writeln!(
                 out,
                 "{step},{:e},{:.6},{:.6},{:.6}",

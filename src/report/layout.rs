@@ -217,6 +217,8 @@ impl Page {
     /// for one another.
     fn letters(&mut self, series: &[&Series], x: &Place, y: &Place, window: &Window) {
         const SIZE: f64 = 11.0;
+        // So that no halo touches the letter beside it.
+        const APART: f64 = 13.0;
         let mut ends: Vec<(f64, f64, usize)> = Vec::new();
         for series in series.iter().filter(|s| s.lettered) {
             let (Data::Line(points) | Data::Dots(points)) = &series.data else {
@@ -233,8 +235,8 @@ impl Page {
         for end in ends.into_iter().rev() {
             let mut at = end.1.min(window.bottom - 1.0);
             for other in &placed {
-                if (other.0 - end.0).abs() < SIZE && other.1 - at < SIZE {
-                    at = at.min(other.1 - SIZE);
+                if (other.0 - end.0).abs() < SIZE && other.1 - at < APART {
+                    at = at.min(other.1 - APART);
                 }
             }
             placed.push((end.0, at, end.2));
@@ -388,7 +390,7 @@ mod tests {
         assert_eq!(heights.len(), 6);
         heights.sort_by(f64::total_cmp);
         assert!(
-            heights.windows(2).all(|w| w[1] - w[0] >= 10.9),
+            heights.windows(2).all(|w| w[1] - w[0] >= 12.9),
             "{heights:?}"
         );
     }

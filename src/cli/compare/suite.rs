@@ -77,9 +77,15 @@ pub fn run(path: &Path, list: &str, flags: &FitFlags, as_json: bool) -> Result<(
         tasks.insert(task.name.clone(), Value::Object(of_laws));
     }
     if as_json {
-        return print(&format!("{:#}\n", json!({ "tasks": tasks, "general": GENERAL })));
+        return print(&format!(
+            "{:#}\n",
+            json!({ "tasks": tasks, "general": GENERAL })
+        ));
     }
-    let _ = writeln!(words, "for data never seen: --law {GENERAL}, with the settings left as they are");
+    let _ = writeln!(
+        words,
+        "for data never seen: --law {GENERAL}, with the settings left as they are"
+    );
     print(&words)
 }
 

@@ -179,7 +179,10 @@ impl FitFlags {
                 self.delta
             )));
         }
-        for (flag, value) in [("--bin", self.bin), ("--starts", self.starts.map(|n| n as u64))] {
+        for (flag, value) in [
+            ("--bin", self.bin),
+            ("--starts", self.starts.map(|n| n as u64)),
+        ] {
             if value == Some(0) {
                 return Err(Error::input(format!("{flag} 0: it must be at least 1")));
             }
@@ -251,7 +254,11 @@ pub fn laws(list: &str, options: &LawOptions, fitted: &[&LossCurve]) -> Result<V
     let sized = fitted.iter().all(|c| c.parameters.is_some());
     let names: Vec<&str> = match all {
         true => law::NAMES.to_vec(),
-        false => list.split(',').map(str::trim).filter(|n| !n.is_empty()).collect(),
+        false => list
+            .split(',')
+            .map(str::trim)
+            .filter(|n| !n.is_empty())
+            .collect(),
     };
     let mut laws: Vec<Arc<dyn Law>> = Vec::new();
     for name in names {
@@ -284,14 +291,29 @@ mod tests {
         assert_eq!(map.step.as_deref(), Some("iter"));
         assert_eq!(map.loss.as_deref(), Some("val/loss"));
         assert_eq!(map.lr, None);
-        assert!(columns("epoch=x").unwrap_err().to_string().contains("'epoch'"));
-        assert!(columns("step=").unwrap_err().to_string().contains("step=NAME"));
+        assert!(
+            columns("epoch=x")
+                .unwrap_err()
+                .to_string()
+                .contains("'epoch'")
+        );
+        assert!(
+            columns("step=")
+                .unwrap_err()
+                .to_string()
+                .contains("step=NAME")
+        );
     }
 
     #[test]
     fn held_parameters() {
         assert_eq!(fixed("gamma=0.3,").unwrap(), [("gamma".to_string(), 0.3)]);
-        assert!(fixed("gamma").unwrap_err().to_string().contains("NAME=VALUE"));
+        assert!(
+            fixed("gamma")
+                .unwrap_err()
+                .to_string()
+                .contains("NAME=VALUE")
+        );
         assert!(fixed("gamma=nan").is_err());
     }
 }

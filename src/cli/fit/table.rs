@@ -27,9 +27,8 @@ pub fn fit(judged: &Judged, train: &[LossCurve], test: &[LossCurve]) -> String {
 fn head(out: &mut String, judged: &Judged) {
     let fit = &judged.fit;
     let law = &fit.law;
-    let _ = writeln!(out, "law   {}", law.name());
-    let formula = format!("{}\n{}", law.formula(), law.source());
-    let _ = writeln!(out, "{}", wrap(&formula, WIDTH, "      "));
+    let formula = format!("{}\n{}\n{}", law.name(), law.formula(), law.source());
+    out.push_str(&item("law", &formula));
     let points: usize = fit.curves.iter().map(|c| c.points).sum();
     let bins = fit.curves.iter().map(|c| c.bin).max().unwrap_or(1);
     let bins = match bins {
@@ -45,7 +44,7 @@ fn head(out: &mut String, judged: &Judged) {
         fit.starts,
         seconds(fit.seconds)
     );
-    let _ = writeln!(out, "fit   {}", wrap(&text, WIDTH, "      ").trim_start());
+    out.push_str(&item("fit", &text));
     let objective = format!(
         "{} {:.3e}, δ {:.0e}; condition number {:.0e}",
         fit.options.residual.name(),
@@ -60,7 +59,7 @@ fn parameters(out: &mut String, judged: &Judged) {
     let fit = &judged.fit;
     let _ = writeln!(
         out,
-        "  {:<10}{:>11}   {:<25}{}",
+        "  {:<10}{:>11}   {:<27}{}",
         "parameter", "value", "90 % interval", "unit"
     );
     for (parameter, found) in fit.law.parameters().iter().zip(&fit.params) {
@@ -70,7 +69,7 @@ fn parameters(out: &mut String, judged: &Judged) {
             _ => format!("{} … {}", number(found.low), number(found.high)),
         };
         let line = format!(
-            "  {:<10}{:>11}   {interval:<25}{}",
+            "  {:<10}{:>11}   {interval:<27}{}{bound}",
             parameter.name,
             number(found.value),
             found.unit
@@ -125,7 +124,12 @@ fn scores(out: &mut String, judged: &Judged, train: &[LossCurve], test: &[LossCu
     );
     scores_head(out, "fitted");
     for (key, (curve, s)) in train.iter().zip(&judged.train).enumerate() {
-        scores_line(out, &format!("{} {}", letter(key), curve.name), &s.raw, true);
+        scores_line(
+            out,
+            &format!("{} {}", letter(key), curve.name),
+            &s.raw,
+            true,
+        );
     }
     if let Some(mean) = judged.test_mean() {
         let _ = writeln!(out, "  test");
@@ -208,8 +212,15 @@ pub fn notes(out: &mut String, of_fit: &[String], curves: &[&LossCurve]) {
         format!("{}: {text}", keys.join(" "))
     });
     for note in of_fit.iter().cloned().chain(of_curves) {
-        let _ = writeln!(out, "{}", wrap(&format!("note  {note}"), WIDTH, "      ").trim_start());
+        out.push_str(&item("note", &note));
     }
+}
+
+/// `label  text`, broken into lines of 80 columns; the text hangs.
+pub fn item(label: &str, text: &str) -> String {
+    let indent = " ".repeat(6);
+    let text = wrap(text, WIDTH, &indent);
+    format!("{label:<6}{}\n", text.trim_start())
 }
 
 /// `1 curve`, `3 curves`.
