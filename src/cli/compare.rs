@@ -166,7 +166,7 @@ fn table(tried: &[Tried], train: &[LossCurve], test: &[LossCurve]) -> String {
     // Writing to a String cannot fail.
     let _ = writeln!(
         out,
-        "{over:<40}{:>40}",
+        "{over:<34}{:>46}",
         "errors ×10⁻³: nats; PredE, WorstE relative"
     );
     let _ = writeln!(

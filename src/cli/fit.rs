@@ -1,5 +1,6 @@
 //! `lehr fit`: a law's parameters from loss curves, and how well it predicts others.
 
+mod contest;
 pub mod flags;
 pub mod scored;
 pub mod table;
@@ -10,6 +11,7 @@ use crate::error::{Error, Result};
 use crate::fit::{self, Fit};
 use crate::law;
 use crate::report::{fitted, terminal};
+use contest::Contest;
 use flags::{CurveFlags, FitFlags};
 use scored::Judged;
 use std::path::{Path, PathBuf};
@@ -80,38 +82,73 @@ pub fn run(args: Args) -> Result<()> {
             args.json,
         );
     }
-    let law = law::by_name(&args.law, &law_options)?.into();
-    let fit = fit::fit(&law, &fitted, &options)?;
-    let out = args.out.as_deref();
-    let file = out.or((!args.json).then_some(Path::new("law.json")));
-    show(
-        &args,
-        &Judged::new(fit, &train, &test)?,
-        &train,
-        &test,
-        file,
-    )
+    let (law, contest) = match args.law.trim() {
+        "auto" => {
+            let laws = flags::laws("all", &law_options, &fitted)?;
+            let choice = fit::choose(&laws, &fitted, &options)?;
+            let contest = Contest::new(&laws, &choice);
+            (laws[choice.chosen].clone(), Some(contest))
+        }
+        name => (law::by_name(name, &law_options)?.into(), None),
+    };
+    let mut fit = fit::fit(&law, &fitted, &options)?;
+    if let Some(draws) = args.bootstrap {
+        bootstrap(&mut fit, draws)?;
+    }
+    let judged = Judged::new(fit, &train, &test)?;
+    show(&args, &judged, contest.as_ref(), &train, &test)
 }
 
-/// Prints and draws one fit, and writes it to `file` if there is one.
+/// Fewer draws than this have no 5 % quantile to speak of.
+const FEWEST_DRAWS: usize = 40;
+
+/// Puts the intervals of a block bootstrap in place of the fit's own.
+fn bootstrap(fit: &mut Fit, draws: usize) -> Result<()> {
+    if draws < FEWEST_DRAWS {
+        return Err(Error::input(format!(
+            "--bootstrap {draws}: 90 % intervals need at least {FEWEST_DRAWS} draws; 200 are usual"
+        )));
+    }
+    let found = fit::bootstrap(fit, draws, fit.options.seed)?;
+    for (param, (low, high)) in fit.params.iter_mut().zip(found.intervals()) {
+        // Where the bootstrap is biased the value may lie outside.
+        (param.low, param.high) = (low.min(param.value), high.max(param.value));
+    }
+    fit.notes.push(format!(
+        "the intervals of the parameters are those of {draws} block-bootstrap draws; bands of \
+         predictions still come from the covariance"
+    ));
+    Ok(())
+}
+
+/// Prints, draws and writes one fit.
 fn show(
     args: &Args,
     judged: &Judged,
+    contest: Option<&Contest>,
     train: &[LossCurve],
     test: &[LossCurve],
-    file: Option<&Path>,
 ) -> Result<()> {
+    let out = args.out.as_deref();
+    let file = out.or((!args.json).then_some(Path::new("law.json")));
     let chart = fitted::fit(title(&judged.fit), &judged.drawn(train, test));
     let pictures = args.pictures.write(&chart)?;
     if let Some(path) = file {
-        let _ = path; // FILE
+        fit::file::write(&judged.fit, path)?;
     }
     if args.json {
-        return print(&format!("{:#}\n", judged.json(train, test)));
+        let mut value = judged.json(train, test);
+        if let Some(contest) = contest {
+            value["chosen_from"] = contest.json();
+        }
+        return print(&format!("{value:#}\n"));
     }
-    let mut out = table::fit(judged, train, test);
+    let mut out = contest.map(Contest::words).unwrap_or_default();
+    out.push_str(&table::fit(judged, train, test));
     if !args.no_plot {
-        out.push('\n');
+        if !out.ends_with("\n\n") {
+            out.push('\n');
+        }
         out.push_str(&terminal::draw(&chart, terminal::colour_wanted()));
     }
     out.push_str(&pictures);
@@ -132,7 +169,7 @@ fn title(fit: &Fit) -> String {
 
 /// What to type next: a schedule within what the fit saw.
 fn next(file: &Path, train: &[LossCurve]) -> String {
-    let steps = train.iter().map(|c| c.lrs.len()).max().unwrap_or(0);
+    let steps = train.iter().map(|c| c.last_step()).max().unwrap_or(0);
     format!(
         "next  {} predict --law {} --schedule wsd:fraction=0.2 --steps {steps}\n",
         super::invocation(),

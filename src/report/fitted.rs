@@ -14,7 +14,7 @@ pub struct Drawn<'a> {
     pub curve: &'a LossCurve,
     /// At every point of the curve, in nats.
     pub predicted: Vec<f64>,
-    /// Points before this step are neither scored nor drawn as differences.
+    /// Points before this step are not scored, and the law is not drawn there.
     pub from: u64,
     /// What the legend says after the curve's name.
     pub remark: String,
@@ -46,6 +46,7 @@ pub fn fit(title: String, drawn: &[Drawn]) -> Chart {
     for (key, d) in drawn.iter().enumerate() {
         loss.push(Series::dots(key, measured(d, width)));
         let line = d.curve.points.iter().zip(&d.predicted);
+        let line = line.filter(|(p, _)| p.step >= d.from);
         loss.push(Series::line(key, line.map(|(p, l)| [p.step as f64, *l]).collect()).lettered());
     }
     let differences = panel_of_differences("measured − law", drawn, width, range(&[drawn], width));

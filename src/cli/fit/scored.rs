@@ -30,8 +30,8 @@ pub struct Noisy {
     pub ceiling: f64,
     /// Against the exponential average of the losses.
     pub smoothed: Scores,
-    /// With the residuals of a fitted run that shares the noise added, and that run's name.
-    pub paired: Option<(Scores, String)>,
+    /// With the residuals of a fitted run that shares the noise added; which of the fitted runs.
+    pub paired: Option<(Scores, usize)>,
 }
 
 /// A fit with its predictions.
@@ -84,7 +84,7 @@ impl Judged {
         let fit = &self.fit;
         let list = |curves: &[LossCurve], scored: &[Scored]| -> Vec<Value> {
             let pairs = curves.iter().zip(scored);
-            pairs.map(|(curve, s)| s.json(&curve.name)).collect()
+            pairs.map(|(curve, s)| s.json(&curve.name, train)).collect()
         };
         json!({
             "law": fit.law.name(),
@@ -130,7 +130,7 @@ impl Scored {
         self.noisy.as_ref().map_or(&self.raw, |n| &n.smoothed)
     }
 
-    fn json(&self, curve: &str) -> Value {
+    fn json(&self, curve: &str, train: &[LossCurve]) -> Value {
         let mut value = json!({ "curve": curve });
         merge(&mut value, scores_json(&self.raw));
         if let Some(noisy) = &self.noisy {
@@ -139,7 +139,7 @@ impl Scored {
             value["ema"]["span"] = json!(fit::EMA_SPAN);
             if let Some((scores, with)) = &noisy.paired {
                 value["paired"] = scores_json(scores);
-                value["paired"]["with"] = json!(with);
+                value["paired"]["with"] = json!(train[*with].name);
             }
         }
         value
@@ -152,15 +152,18 @@ fn paired(
     predicted: &[f64],
     from: u64,
     fitted: &[(&LossCurve, &[f64])],
-) -> Result<Option<(Scores, String)>> {
-    let others = fitted.iter().filter(|(other, _)| *other != curve);
-    let twin = others
-        .map(|other| (shared_noise(curve, other.0, from), other))
+) -> Result<Option<(Scores, usize)>> {
+    let twin = fitted
+        .iter()
+        .enumerate()
+        .filter(|(_, (other, _))| *other != curve)
+        .map(|(i, (other, _))| (shared_noise(curve, other, from), i))
         .max_by(|a, b| a.0.total_cmp(&b.0));
     match twin {
-        Some((correlation, (twin, of_twin))) if correlation > SHARED => {
+        Some((correlation, i)) if correlation > SHARED => {
+            let (twin, of_twin) = fitted[i];
             let scores = fit::score_paired(predicted, curve, twin, of_twin, from)?;
-            Ok(Some((scores, twin.name.clone())))
+            Ok(Some((scores, i)))
         }
         _ => Ok(None),
     }

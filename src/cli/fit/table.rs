@@ -63,11 +63,11 @@ fn parameters(out: &mut String, judged: &Judged) {
         "parameter", "value", "90 % interval", "unit"
     );
     for (parameter, found) in fit.law.parameters().iter().zip(&fit.params) {
-        let interval = match (found.at_bound, found.low == found.high) {
-            (true, _) => format!("{} … {}, at bound", number(found.low), number(found.high)),
-            (_, true) => "held".into(),
-            _ => format!("{} … {}", number(found.low), number(found.high)),
+        let interval = match found.low == found.high {
+            true => "held".into(),
+            false => format!("{} … {}", number(found.low), number(found.high)),
         };
+        let bound = if found.at_bound { "  at a bound" } else { "" };
         let line = format!(
             "  {:<10}{:>11}   {interval:<27}{}{bound}",
             parameter.name,
@@ -153,13 +153,14 @@ fn noisy(out: &mut String, judged: &Judged, train: &[LossCurve], test: &[LossCur
     }
     let _ = writeln!(
         out,
-        "  {:<name$}{:>8}{:>10}{:>8}{:>10}{:>8}  paired with",
-        "seen through the noise",
+        "  {:<name$}{:>8}{:>10}{:>8}{:>10}{:>8}{:>8}",
+        "through the noise",
         "R² ≤",
         "EMA R²",
         "MAE",
         "paired R²",
         "MAE",
+        "with",
         name = NAME + 1
     );
     for (key, (curve, s)) in curves.zip(scored).enumerate() {
@@ -167,12 +168,11 @@ fn noisy(out: &mut String, judged: &Judged, train: &[LossCurve], test: &[LossCur
         let label = format!("{} {}", letter(key), curve.name);
         let paired = match &noisy.paired {
             Some((p, with)) => {
-                let room = WIDTH - 2 - NAME - 1 - 8 - 18 - 18 - 2;
                 format!(
-                    "{:>10.5}{:>8}  {}",
+                    "{:>10.5}{:>8}{:>8}",
                     p.r2,
                     thousandths(p.mae),
-                    short(with, room)
+                    letter(*with)
                 )
             }
             None => String::new(),
