@@ -76,13 +76,27 @@ pub fn fit(title: String, drawn: &[Drawn]) -> Chart {
     }
 }
 
-/// The curves once, and below them the differences of each law, all to one scale. `laws` holds the
-/// same curves in the same order for every law.
+/// A law whose differences reach this many times as far as the median law's gets a scale of its own.
+const OUTLIER: f64 = 2.5;
+
+/// The curves once, and below them the differences of each law, to one scale but for laws far off. `laws`
+/// holds the same curves in the same order for every law.
 pub fn compare(title: String, laws: &[(String, Vec<Drawn>)]) -> Chart {
     let first: &[Drawn] = laws.first().map_or(&[], |l| &l.1);
     let width = bin_width(first);
-    let all: Vec<&[Drawn]> = laws.iter().map(|l| &l.1[..]).collect();
-    let range = range(&all, width);
+    let extent = |drawn: &[Drawn]| {
+        let (low, high) = range(&[drawn], width);
+        high - low
+    };
+    let mut extents: Vec<f64> = laws.iter().map(|l| extent(&l.1)).collect();
+    extents.sort_by(f64::total_cmp);
+    let most = OUTLIER * extents.get(extents.len() / 2).copied().unwrap_or(0.0);
+    let near: Vec<&[Drawn]> = laws
+        .iter()
+        .map(|l| &l.1[..])
+        .filter(|d| extent(d) <= most)
+        .collect();
+    let common = range(&near, width);
     let lines = first
         .iter()
         .enumerate()
@@ -97,10 +111,15 @@ pub fn compare(title: String, laws: &[(String, Vec<Drawn>)]) -> Chart {
         },
     ];
     for (law, drawn) in laws {
+        let (range, mark) = match extent(drawn) <= most {
+            true => (common, ""),
+            false => (range(&[drawn], width), " (a scale of its own)"),
+        };
+        let label = format!("{law}{mark}: measured − law");
         panels.push(Panel {
             height: 84.0,
             rows: 7,
-            ..panel_of_differences(&format!("{law}: measured − law"), drawn, width, range)
+            ..panel_of_differences(&label, drawn, width, range)
         });
     }
     Chart {
@@ -361,5 +380,14 @@ mod tests {
         assert_eq!(chart.panels.len(), 4);
         assert_eq!(chart.panels[2].y.range, chart.panels[3].y.range);
         assert!(chart.panels[3].y.label.starts_with("mpl"));
+        let mut far = drawn(&a);
+        far.predicted.iter_mut().for_each(|l| *l += 0.5);
+        let laws = ["x", "y", "z"].map(|name| {
+            let one = if name == "z" { far.clone() } else { drawn(&a) };
+            (name.to_string(), vec![one])
+        });
+        let chart = compare("an outlier".into(), &laws);
+        assert_eq!(chart.panels[2].y.range, chart.panels[3].y.range);
+        assert!(chart.panels[4].y.label.contains("its own"));
     }
 }

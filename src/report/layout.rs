@@ -214,7 +214,7 @@ impl Page {
     }
 
     /// The letters of lettered lines, right of where each ends; those that would overlap make room
-    /// for one another.
+    /// for one another, as far as there is any.
     fn letters(&mut self, series: &[&Series], x: &Place, y: &Place, window: &Window) {
         const SIZE: f64 = 11.0;
         // So that no halo touches the letter beside it.
@@ -239,7 +239,10 @@ impl Page {
                     at = at.min(other.1 - APART);
                 }
             }
-            placed.push((end.0, at, end.2));
+            // What finds no room is told by its colour.
+            if at >= window.top + 4.0 {
+                placed.push((end.0, at, end.2));
+            }
         }
         for (left, at, key) in placed {
             let text = letter(key).to_string();
