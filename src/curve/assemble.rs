@@ -27,10 +27,6 @@ pub(super) fn curve(
         logged,
         mut notes,
     } = rows_of(frame, options, file)?;
-    let last = losses
-        .last()
-        .map_or(0, |r| r.0)
-        .max(logged.last().map_or(0, |r| r.0));
     let end = losses.last().map_or(0, |r| r.0).max(1);
     let given = GivenLrs {
         frame,
@@ -40,7 +36,7 @@ pub(super) fn curve(
     };
     let rates = match spec {
         Some(spec) => given.scheduled(spec, end, &mut notes)?,
-        None => given.interpolated(end, last, &mut notes)?,
+        None => given.interpolated(end, &mut notes)?,
     };
     let mut curve = LossCurve {
         name: name.to_string(),

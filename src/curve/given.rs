@@ -114,7 +114,7 @@ impl GivenLrs<'_> {
         }
     }
 
-    pub fn interpolated(&self, end: u64, last: u64, notes: &mut Vec<String>) -> Result<Rates> {
+    pub fn interpolated(&self, end: u64, notes: &mut Vec<String>) -> Result<Rates> {
         let (file, rows) = (self.file, self.logged);
         if rows.is_empty() {
             return Err(Error::input(format!(
@@ -122,23 +122,21 @@ impl GivenLrs<'_> {
                  for example {file}@wsd:fraction=0.2,peak=1e-3,warmup=300,steps=10000"
             )));
         }
-        let length = end.max(last + 1);
-        let mut lrs = rates::every_step(rows, length);
+        let (first, last) = (rows[0].0, rows[rows.len() - 1].0);
+        let mut lrs = rates::every_step(rows, end.max(last + 1));
         let told = self.options.warmup.or(self.frame.warmup);
         let (warmup, made_up) = rates::warm_up(&mut lrs, rows, told, notes);
-        let first = rows[0].0;
         // A row missing here and there does not make a log of every step a sparse one.
-        let holes = rows[rows.len() - 1].0 - first + 1 - rows.len() as u64;
+        let holes = last - first + 1 - rows.len() as u64;
         let origin = if holes * 100 <= rows.len() as u64 && rows.len() > 1 {
             LrOrigin::EveryStep
         } else {
             LrOrigin::Interpolated { rows: rows.len() }
         };
-        let known = rows[rows.len() - 1].0 + 1;
-        if known < end {
+        if last + 1 < end {
             notes.push(format!(
                 "the LR is logged up to step {} only and taken to hold from there to step {}",
-                count(known - 1),
+                count(last),
                 count(end)
             ));
         }

@@ -146,8 +146,31 @@ pub struct ColumnMap {
 /// One sentence with the file and the line, row or offset; see the module's rules.
 pub fn read(argument: &str, options: &ReadOptions) -> Result<Vec<LossCurve>> {
     let argument = Argument::parse(argument)?;
+    let frames = readers::frames(&argument.path)?;
+    curves_of(frames, &argument, options)
+}
+
+/// Reads the curves in the contents of a file, as [`read`] does; `name` stands for the file in
+/// messages and tables.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_bytes(contents: Vec<u8>, name: &str, options: &ReadOptions) -> Result<Vec<LossCurve>> {
+    let frames = readers::by_content(contents, name)?;
+    let argument = Argument {
+        path: name.into(),
+        key: None,
+        spec: None,
+    };
+    curves_of(frames, &argument, options)
+}
+
+fn curves_of(
+    mut frames: Vec<frame::Frame>,
+    argument: &Argument,
+    options: &ReadOptions,
+) -> Result<Vec<LossCurve>> {
     let file = argument.path.display().to_string();
-    let mut frames = readers::frames(&argument.path)?;
     if let Some(key) = &argument.key {
         let keys: Vec<String> = frames.iter().filter_map(|f| f.key.clone()).collect();
         frames.retain(|f| f.key.as_ref() == Some(key));

@@ -1,0 +1,503 @@
+//! Files that the libraries of the field wrote, kept under `tests/data`, and every format written here.
+
+use crate::curve::tests::{Files, error, one, shared};
+use crate::curve::{
+    ColumnMap, LossCurve, LossKind, LrOrigin, ReadOptions, WarmUp, read, read_bytes,
+};
+use std::path::{Path, PathBuf};
+
+/// The fixtures: under the project, or under the working tree in a crate that includes this file.
+pub(in crate::curve) fn fixtures() -> PathBuf {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/curves");
+    match here.exists() {
+        true => here,
+        false => Path::new(file!())
+            .ancestors()
+            .nth(4)
+            .unwrap()
+            .join("tests/data/curves"),
+    }
+}
+
+fn fixture(name: &str) -> String {
+    fixtures().join(name).to_str().unwrap().to_string()
+}
+
+fn default() -> ReadOptions {
+    ReadOptions::default()
+}
+
+fn lr(row: u64) -> f64 {
+    1e-3 - 4e-5 * row.saturating_sub(10) as f64
+}
+
+fn loss(row: u64) -> f64 {
+    4.0 - row as f64 / 16.0
+}
+
+/// The run that every fixture holds, whose losses are exact in single precision.
+fn check(curve: &LossCurve, lr_tolerance: f64, place: &str) {
+    assert_eq!(
+        curve.steps(),
+        (0..20).map(|r| 10 * r).collect::<Vec<_>>(),
+        "{place}"
+    );
+    assert_eq!(
+        curve.losses(),
+        (0..20).map(loss).collect::<Vec<_>>(),
+        "{place}"
+    );
+    for row in 0..20 {
+        let off = (curve.lrs[10 * row as usize] - lr(row)).abs();
+        assert!(off <= lr_tolerance, "{place}: row {row} is off by {off:e}");
+    }
+}
+
+#[test]
+fn pickles_of_pandas_2_and_3_at_every_protocol() {
+    for pandas in ["pandas2_bare", "pandas3_bare", "pandas3"] {
+        for protocol in 2..=5 {
+            let file = fixture(&format!("{pandas}_{protocol}.pkl"));
+            let curves = read(&file, &default()).unwrap();
+            let names: Vec<&str> = curves.iter().map(|c| c.name.as_str()).collect();
+            let expected = [
+                "mixed", "indexed", "picked", "twice", "arrays", "numbered", "big", "wide",
+            ];
+            assert_eq!(names, expected, "{file}");
+            for curve in &curves {
+                check(curve, 0.0, &format!("{file}#{}", curve.name));
+            }
+            let narrowed = one(&format!("{file}#twice"), &default());
+            assert_eq!(narrowed, curves[3]);
+        }
+        check(
+            &one(&fixture(&format!("{pandas}_one.pkl")), &default()),
+            0.0,
+            pandas,
+        );
+    }
+    let error = error(&fixture("pandas3_5.pkl#ones"), &default());
+    assert!(
+        error.contains("no curve 'ones'; it has mixed, indexed"),
+        "{error}"
+    );
+}
+
+#[test]
+fn the_public_pickle_equals_its_tables() {
+    let Some(pickle) = shared("gpt_loss+lrs.pkl") else {
+        return;
+    };
+    let pickle = pickle.to_str().unwrap();
+    let curves = read(pickle, &default()).unwrap();
+    assert_eq!(curves.len(), 3);
+    for (curve, name) in curves.iter().zip(["811", "wsd", "cosine"]) {
+        assert_eq!(
+            curve.name,
+            format!("M:100M_gpt_D:20B_scheduler:{name}_rope")
+        );
+        let Some(csv) = shared(&format!("gpt100m_{name}.csv")) else {
+            return;
+        };
+        let csv = one(csv.to_str().unwrap(), &default());
+        assert_eq!(curve.points, csv.points, "{name}");
+        assert_eq!(curve.lrs, csv.lrs, "{name}");
+        assert_eq!(curve.notes, csv.notes, "{name}");
+    }
+    let key =
+        format!("{pickle}#M:100M_gpt_D:20B_scheduler:wsd_rope@constant:peak=1e-3,warmup=2000");
+    let spec = one(&key, &default());
+    assert_eq!((spec.warmup, spec.lrs[5000]), (WarmUp::Known(2000), 1e-3));
+}
+
+#[test]
+fn pickles_that_would_run_something_are_refused_by_name() {
+    let files = Files::new();
+    let cases: [(&[u8], &str); 12] = [
+        (
+            b"\x80\x02cos\nsystem\nX\x02\0\0\0ls\x85R.",
+            "asks for os.system at byte 2;",
+        ),
+        (
+            b"\x80\x04\x8c\x08builtins\x8c\x04eval\x93\x8c\x011\x85R.",
+            "builtins.eval at byte 18;",
+        ),
+        (
+            b"\x80\x04\x8c\x05numpy\x8c\x0bndarray.sys\x93.",
+            "numpy.ndarray.sys at byte 22",
+        ),
+        (
+            b"\x80\x02csubprocess\nPopen\n)\x81.",
+            "subprocess.Popen at byte 2",
+        ),
+        (b"\x80\x02(S'ls'\nios\nsystem\n.", "opcode 0x53"),
+        (b"\x80\x02Pid\n.", "opcode 0x50"),
+        (b"\x80\x05\x97.", "opcode 0x97"),
+        (b"\x80\x02}\x82\x01.", "opcode 0x82"),
+        (
+            b"\x80\x02K\x01K\x02\x85R.",
+            "a call of something that cannot be called at byte 7",
+        ),
+        (b"\x80\x02}(K\x01u.", "a key without a value"),
+        (b"\x80\x02].", "it holds no table"),
+        (
+            b"\x80\x03B\xff\xff\xff\xff12",
+            "the file ends too early at byte 2",
+        ),
+    ];
+    for (bytes, part) in cases {
+        let path = files.put("a.pkl", bytes);
+        let error = error(&path, &default());
+        assert!(
+            error.contains(part) && error.contains("a.pkl"),
+            "{part}: {error}"
+        );
+    }
+}
+
+#[test]
+fn tensorboards_event_files() {
+    let file = fixture("tensorboardx.tfevents");
+    let curve = one(&file, &default());
+    check(&curve, 1e-10, &file);
+    assert_eq!(curve.kind, LossKind::TrainBatch);
+    let file = fixture("tensorboard.tfevents");
+    let training = ReadOptions {
+        kind: Some(LossKind::TrainBatch),
+        ..default()
+    };
+    check(&one(&file, &training), 1e-10, &file);
+    let both = one(&file, &default());
+    assert_eq!(
+        (both.kind, both.points[0].loss),
+        (LossKind::Validation, 5.0)
+    );
+    // A directory of them is one run.
+    let files = Files::new();
+    let bytes = std::fs::read(&file).unwrap();
+    let path = files.put("run/events.out.tfevents.1", &bytes[..1000]);
+    files.put("run/events.out.tfevents.2", &bytes);
+    let dir = Path::new(&path).parent().unwrap().to_str().unwrap();
+    let joined = one(dir, &training);
+    check(&joined, 1e-10, dir);
+    assert!(
+        joined.notes.iter().any(|n| n.contains("cut off")),
+        "{:?}",
+        joined.notes
+    );
+    let mut broken = bytes.clone();
+    broken[100] ^= 1;
+    let error = read_bytes(broken, "broken", &default())
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.contains("does not fit its checksum") && error.contains("at byte"),
+        "{error}"
+    );
+}
+
+#[test]
+fn parquet_of_pyarrow() {
+    for name in ["snappy", "plain", "gzip", "lz4", "delta"] {
+        let file = fixture(&format!("{name}.parquet"));
+        // The LR of row 3 is missing and lies inside a flat stretch.
+        check(&one(&file, &default()), 0.0, &file);
+    }
+    let refused = error(&fixture("brotli.parquet"), &default());
+    assert!(
+        refused.contains("only snappy, gzip and lz4 are read"),
+        "{refused}"
+    );
+    let bytes = std::fs::read(fixture("snappy.parquet")).unwrap();
+    let cut = read_bytes(bytes[..800].to_vec(), "cut", &default())
+        .unwrap_err()
+        .to_string();
+    assert!(cut.contains("cut cannot be read as Parquet"), "{cut}");
+}
+
+/// The fixtures' run as rows of this form.
+fn rows(form: impl Fn(u64, f64, f64) -> String) -> Vec<String> {
+    (0..20).map(|r| form(10 * r, lr(r), loss(r))).collect()
+}
+
+#[test]
+fn json_in_all_its_forms() {
+    let files = Files::new();
+    let objects = rows(|s, lr, l| {
+        format!(r#"{{"step":{s},"lr":{lr},"loss":{l},"note":"x","up":{{"a":[1]}}}}"#)
+    });
+    let nested = rows(|s, lr, l| {
+        format!(r#"{{"train":{{"global_step":{s},"loss":{l},"learning_rate":"{lr}"}}}}"#)
+    });
+    let list = |what: fn(u64, f64, f64) -> String| format!("[{}]", rows(what).join(","));
+    let (steps, lrs, losses) = (
+        list(|s, _, _| s.to_string()),
+        list(|_, lr, _| lr.to_string()),
+        list(|_, _, l| l.to_string()),
+    );
+    let by_row = |values: &str| {
+        let values = values.trim_matches(['[', ']']).split(',').enumerate();
+        let pairs: Vec<String> = values.map(|(i, v)| format!("\"{i}\":{v}")).collect();
+        format!("{{{}}}", pairs.join(","))
+    };
+    let cases = [
+        ("lines", objects.join("\n"), LossKind::Unknown),
+        (
+            "nested lines",
+            nested.join("\r\n") + "\n\n",
+            LossKind::TrainBatch,
+        ),
+        (
+            "rows",
+            format!("\u{feff}[\n{}\n]", objects.join(",\n")),
+            LossKind::Unknown,
+        ),
+        (
+            "columns",
+            format!(r#"{{"step":{steps},"lr":{lrs},"loss":{losses},"name":"x"}}"#),
+            LossKind::Unknown,
+        ),
+        (
+            "pandas",
+            format!(
+                r#"{{"iter":{},"lr":{},"loss":{}}}"#,
+                by_row(&steps),
+                by_row(&lrs),
+                by_row(&losses)
+            ),
+            LossKind::Unknown,
+        ),
+        (
+            "trainer_state",
+            format!(
+                "{{\n \"best_metric\": null,\n \"log_history\": [{},{}],\n \"global_step\": 190}}",
+                rows(|s, lr, l| format!(
+                    r#"{{"epoch":0.1,"step":{s},"learning_rate":{lr},"loss":{l}}}"#
+                ))
+                .join(","),
+                r#"{"step":190,"train_loss":9.9,"train_runtime":12.5}"#
+            ),
+            LossKind::TrainBatch,
+        ),
+        (
+            "wandb",
+            format!(
+                r#"{{"summary":{{"val_loss":3}},"config":{{"warmup_steps":0,"n_params":125000000}},"name":"r","history":{{
+                "train":{{"iter":{steps},"train_loss":{losses},"train_lr":{lrs}}},
+                "val":{{"iter":[0,190],"val_loss":[5,4]}}}}}}"#
+            ),
+            LossKind::TrainBatch,
+        ),
+        (
+            "wandb rows",
+            format!(
+                r#"{{"history":{{"train":[{}],"val":[{{"iter":0,"loss":9}}]}}}}"#,
+                rows(|s, lr, l| format!(r#"{{"iter":{s},"loss":{l},"lr":{lr}}}"#)).join(",")
+            ),
+            LossKind::TrainBatch,
+        ),
+    ];
+    for (name, text, kind) in cases {
+        let path = files.put("a.json", &text);
+        let curve = one(&path, &default());
+        check(&curve, 0.0, name);
+        assert_eq!(curve.kind, kind, "{name}");
+        assert_eq!(
+            curve.parameters,
+            (name == "wandb").then_some(1.25e8),
+            "{name}"
+        );
+    }
+    let both = format!(r#"{{"a":[{0}],"b":[{0}],"c":3}}"#, objects.join(","));
+    let path = files.put("b.json", both);
+    assert_eq!(read(&path, &default()).unwrap().len(), 2);
+    check(&one(&format!("{path}#b"), &default()), 0.0, "b");
+}
+
+#[test]
+fn json_at_fault_is_told_with_its_place() {
+    let files = Files::new();
+    let line = "{\"step\":1,\"loss\":2}\n";
+    let cases = [
+        (
+            format!("{line}{line}{{\"step\":}}\n{line}"),
+            "line 3, column 9",
+        ),
+        (format!("{line}{line}[1]\n"), "line 3 holds no object"),
+        ("{\n\"step\": [1,2,\n".into(), "line 2, column"),
+        ("[1,2,3]".into(), "JSON without a loss curve"),
+        ("{\"a\":".repeat(100_000), "recursion limit"),
+        (
+            format!("{line}{{\"step\":2,\"loss\":\"high\"}}\n"),
+            "line 2: 'high' in column loss",
+        ),
+    ];
+    for (text, part) in cases {
+        let path = files.put("a.json", text);
+        let error = error(&path, &default());
+        assert!(
+            error.contains(part) && error.contains(&path),
+            "{part}: {error}"
+        );
+    }
+    // Python's NaN is a loss that is not finite, and a torn last line is left out.
+    let mut text: String =
+        rows(|s, lr, l| format!("{{\"step\":{s},\"lr\":{lr},\"loss\":{l}}}\n")).concat();
+    text += "{\"step\":200,\"lr\":1e-4,\"loss\":NaN}\n{\"step\":210,\"lo";
+    let curve = one(&files.put("b.jsonl", text), &default());
+    check(&curve, 0.0, "nan");
+    let told = |part| curve.notes.iter().any(|n| n.contains(part));
+    assert!(
+        told("1 loss is NaN or infinite") && told("torn off"),
+        "{:?}",
+        curve.notes
+    );
+}
+
+#[test]
+fn our_run_directories() {
+    let files = Files::new();
+    let rate = |s: u64| 1e-3 * (s as f64 / 4.0).min(1.0);
+    let mut curve = "step,lr,loss\n".to_string();
+    let mut metrics = String::new();
+    for s in 1..=40 {
+        let (lr, skipped) = if s == 30 {
+            (0.0, ",\"skipped\":true")
+        } else {
+            (rate(s), "")
+        };
+        curve += &format!("{s},{lr},{}\n", 5.0 - s as f64 / 16.0);
+        metrics += &format!(
+            "{{\"step\":{s},\"lr\":{},\"loss\":{}{skipped},\"tokens\":9}}\n",
+            rate(s),
+            5.0 - s as f64 / 16.0
+        );
+        if s % 10 == 0 {
+            metrics += &format!(
+                "{{\"step\":{s},\"val_loss\":{},\"val_tokens\":7}}\n",
+                6.0 - s as f64 / 16.0
+            );
+        }
+    }
+    let path = files.put("run/curve.csv", &curve);
+    let dir = Path::new(&path)
+        .parent()
+        .unwrap()
+        .to_str()
+        .unwrap()
+        .to_string();
+    files.put(
+        "run/curve.val.csv",
+        "step,loss,bits_per_byte\n10,5.5,\n20,5,\n30,4.5,1.2\n40,4,1.1\n",
+    );
+    let run = "[run]\nparameters = 3200000\n[schedule]\nscheduler = \"wsd\"\nwarmup = \"4\"\npeak_lr = 1e-3\n\
+               [train]\niterations = 50\nbatch_size = 2\ngrad_accumulation = 1\nsequence_length = 8\n";
+    files.put("run/run.toml", run);
+    let train = one(&dir, &default());
+    assert_eq!(
+        (train.name.as_str(), train.kind),
+        ("run", LossKind::TrainBatch)
+    );
+    assert_eq!(
+        (train.warmup, train.parameters),
+        (WarmUp::Known(4), Some(3.2e6))
+    );
+    assert_eq!(train.lr_origin, LrOrigin::EveryStep);
+    // The loss of row 1 was measured before any update, and its LR is that of update 0.
+    assert_eq!(
+        (train.points[0].step, train.points[0].loss),
+        (0, 5.0 - 1.0 / 16.0)
+    );
+    assert_eq!(
+        (train.lrs[0], train.lrs[3], train.lrs[29], train.lrs.len()),
+        (rate(1), 1e-3, 0.0, 40)
+    );
+    assert!(
+        train
+            .notes
+            .iter()
+            .any(|n| n.contains("1 updates were left out by the trainer"))
+    );
+    let val = ReadOptions {
+        kind: Some(LossKind::Validation),
+        ..default()
+    };
+    let few = error(&dir, &val);
+    assert!(few.contains("4 usable losses, too few"), "{few}");
+    // Enough of them go before the losses of the batches.
+    let rows: String = (1..=20)
+        .map(|i| format!("{},{},\n", 2 * i, 6.0 - i as f64 / 16.0))
+        .collect();
+    files.put(
+        "run/curve.val.csv",
+        format!("step,loss,bits_per_byte\n{rows}"),
+    );
+    let held_out = one(&dir, &default());
+    assert_eq!(
+        (held_out.kind, held_out.points[0].step),
+        (LossKind::Validation, 2)
+    );
+    assert_eq!(held_out.lrs, train.lrs);
+    // The same from metrics.jsonl, but for what run.toml knows.
+    let lines = one(&files.put("metrics.jsonl", &metrics), &default());
+    assert_eq!((&lines.points, &lines.lrs), (&train.points, &train.lrs));
+    assert_eq!(lines.warmup, WarmUp::Known(4));
+    assert!(
+        error(files.put("x/y", "").rsplit_once('/').unwrap().0, &default()).contains("is no run")
+    );
+}
+
+#[test]
+fn logs_as_scripts_print_them() {
+    let files = Files::new();
+    let mut text =
+        "tokens per iteration will be: 491,520\n[INFO] number of parameters: 123.59M\n".to_string();
+    for (i, line) in
+        rows(|s, lr, l| format!("iter {s}: loss {l:.6}, lr {lr:e}, time 12.31ms, mfu 3.1%\n"))
+            .iter()
+            .enumerate()
+    {
+        if i % 10 == 0 {
+            text += &format!("step {}: train loss 4.1000, val loss 4.2000\n", 10 * i);
+        }
+        text += line;
+    }
+    let path = files.put("log.txt", &text);
+    let training = ReadOptions {
+        columns: ColumnMap {
+            loss: Some("loss".into()),
+            ..Default::default()
+        },
+        ..default()
+    };
+    let curve = one(&path, &training);
+    check(&curve, 1e-18, "log");
+    assert_eq!(curve.kind, LossKind::TrainBatch);
+    let bracketed: String = text
+        .lines()
+        .map(|l| format!("[2024-01-01 12:00] {l}\n"))
+        .collect();
+    check(
+        &one(&files.put("b.txt", bracketed), &training),
+        1e-18,
+        "bracketed",
+    );
+}
+
+#[test]
+fn files_of_no_format() {
+    for (bytes, part) in [
+        (&b"PK\x03\x04zip"[..], "compressed (zip)"),
+        (b"\x1f\x8bgz", "compressed (gzip)"),
+        (b"\xff\xfes\0t\0", "not UTF-8 text at byte 0"),
+        (b"hello world\n", "in no format that is known"),
+        (b" \n\n", "is empty"),
+        (b"PAR1", "cannot be read as Parquet"),
+        (b"\x80\x09", "not UTF-8"),
+    ] {
+        let error = read_bytes(bytes.to_vec(), "a", &default())
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains(part) && error.starts_with("a "), "{error}");
+    }
+}
