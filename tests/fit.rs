@@ -226,6 +226,68 @@ fn the_same_seed_gives_the_same_bits_on_any_number_of_threads() {
 }
 
 #[test]
+fn auto_chooses_on_the_fitted_curves_alone() {
+    let place = Place::new();
+    let choose = |test: &[&str]| {
+        let train = [
+            "fit",
+            "--law",
+            "auto",
+            "--train",
+            "constant.csv",
+            "cosine.csv",
+            "wsd.csv",
+        ];
+        place.json(&[&train[..], test].concat())
+    };
+    let fit = choose(&[]);
+    let tried = fit["chosen_from"].as_array().unwrap();
+    let error = |law: &str| {
+        let row = tried.iter().find(|row| row["law"] == law).unwrap();
+        number(&row["held_out_mae"])
+    };
+    // The curves were written by lldl, so that it is within noise of the best.
+    let chosen = fit["law"].as_str().unwrap();
+    assert!(error(chosen) < 1.5 * error("lldl"), "{chosen}: {tried:?}");
+    assert!(error("lldl") < 0.1 * error("opl"));
+    place.write("odd.csv", &log("linear", STEPS, PEAK, 0.5, 9));
+    assert_eq!(
+        choose(&["--test", "odd.csv"])["chosen_from"],
+        fit["chosen_from"]
+    );
+}
+
+#[test]
+fn bootstrap_intervals_hold_the_value() {
+    let place = Place::new();
+    let train = [
+        "fit",
+        "--law",
+        "lldl",
+        "--train",
+        "constant.csv",
+        "cosine.csv",
+    ];
+    let fit = place.json(&[&train[..], &["--bootstrap", "60"]].concat());
+    for name in ["L0", "A", "alpha", "B"] {
+        let found = &fit["params"][name];
+        assert!(
+            number(&found["low"]) < number(&found["value"]),
+            "{name}: {found}"
+        );
+        assert!(
+            number(&found["value"]) < number(&found["high"]),
+            "{name}: {found}"
+        );
+    }
+    assert!(
+        fit["notes"]
+            .to_string()
+            .contains("60 block-bootstrap draws")
+    );
+}
+
+#[test]
 fn pictures_are_whole() {
     let place = Place::new();
     place.said(&[
@@ -568,6 +630,14 @@ fn bad_input_is_one_clear_sentence() {
         (fit(&["--law", "opl", "--bin", "0"]), vec!["--bin 0"]),
         (fit(&["--law", "opl", "--starts", "0"]), vec!["--starts 0"]),
         (
+            fit(&["--law", "opl", "--bootstrap", "3"]),
+            vec!["--bootstrap 3", "at least 40"],
+        ),
+        (
+            fit(&["--law", "all", "--bootstrap", "100"]),
+            vec!["--bootstrap is for one law"],
+        ),
+        (
             fit(&["--law", "opl", "--fix", "gamma"]),
             vec!["--fix gamma", "NAME=VALUE"],
         ),
@@ -581,7 +651,7 @@ fn bad_input_is_one_clear_sentence() {
         (fit(&["--law", "opl", "--lr", "NaN"]), vec!["--lr NaN"]),
         (
             fit(&["--law", "all", "--out", "x.json"]),
-            vec!["--out x.json", "one law"],
+            vec!["--out", "one law"],
         ),
         (
             fit(&["--law", "opl", "--out", "no/such/x.json"]),

@@ -53,6 +53,9 @@ pub struct Args {
     fitting: FitFlags,
     #[command(flatten)]
     pictures: PictureFlags,
+    /// Leave the picture in the terminal out (it is drawn for up to three laws)
+    #[arg(long)]
+    no_plot: bool,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -67,7 +70,12 @@ pub fn run(args: Args) -> Result<()> {
     let fitted: Vec<&LossCurve> = train.iter().collect();
     let laws = flags::laws(&args.law, &args.fitting.law_options(&fitted)?, &fitted)?;
     let found = fit_all(&laws, &args.fitting.options()?, &train, &test)?;
-    side_by_side(&found, &train, &test, &args.pictures, args.json)
+    let show = Show {
+        pictures: &args.pictures,
+        plot: !args.no_plot,
+        json: args.json,
+    };
+    side_by_side(&found, &train, &test, &show)
 }
 
 /// A law that could be fitted, or why not.
@@ -103,13 +111,19 @@ pub fn fit_all(
     }
 }
 
+/// What is asked for.
+pub struct Show<'a> {
+    pub pictures: &'a PictureFlags,
+    pub plot: bool,
+    pub json: bool,
+}
+
 /// One table, one picture, or one JSON object: `laws`, each as `lehr fit --json` gives it.
 pub fn side_by_side(
     tried: &[Tried],
     train: &[LossCurve],
     test: &[LossCurve],
-    pictures: &PictureFlags,
-    as_json: bool,
+    show: &Show,
 ) -> Result<()> {
     let drawn: Vec<_> = tried
         .iter()
@@ -128,8 +142,8 @@ pub fn side_by_side(
         plural(train.len(), "fitted curve")
     );
     let chart = fitted::compare(title, &drawn);
-    let written = pictures.write(&chart)?;
-    if as_json {
+    let written = show.pictures.write(&chart)?;
+    if show.json {
         let laws: Vec<Value> = tried
             .iter()
             .map(|(name, judged)| match judged {
@@ -148,7 +162,7 @@ pub fn side_by_side(
         ));
     }
     let mut out = table(tried, train, test);
-    if drawn.len() <= MOST_DRAWN {
+    if show.plot && drawn.len() <= MOST_DRAWN {
         out.push('\n');
         out.push_str(&terminal::draw(&chart, terminal::colour_wanted()));
     }

@@ -5,6 +5,7 @@ pub mod flags;
 pub mod scored;
 pub mod table;
 
+use super::compare;
 use super::picture::{PictureFlags, print};
 use crate::curve::LossCurve;
 use crate::error::{Error, Result};
@@ -67,20 +68,23 @@ pub fn run(args: Args) -> Result<()> {
     let options = args.fitting.options()?;
     let law_options = args.fitting.law_options(&fitted)?;
     if args.law.trim() == "all" || args.law.contains(',') {
-        if let Some(out) = &args.out {
+        let single = [
+            ("--out", args.out.is_some()),
+            ("--bootstrap", args.bootstrap.is_some()),
+        ];
+        if let Some((flag, _)) = single.iter().find(|(_, given)| *given) {
             return Err(Error::input(format!(
-                "--out {}: one file holds one law; name it with --law, or leave --out out",
-                out.display()
+                "{flag} is for one law: name it with --law, or leave {flag} out"
             )));
         }
         let laws = flags::laws(&args.law, &law_options, &fitted)?;
-        return super::compare::side_by_side(
-            &super::compare::fit_all(&laws, &options, &train, &test)?,
-            &train,
-            &test,
-            &args.pictures,
-            args.json,
-        );
+        let tried = compare::fit_all(&laws, &options, &train, &test)?;
+        let show = compare::Show {
+            pictures: &args.pictures,
+            plot: !args.no_plot,
+            json: args.json,
+        };
+        return compare::side_by_side(&tried, &train, &test, &show);
     }
     let (law, contest) = match args.law.trim() {
         "auto" => {

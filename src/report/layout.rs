@@ -224,8 +224,8 @@ impl Page {
             let (Data::Line(points) | Data::Dots(points)) = &series.data else {
                 continue;
             };
-            let placed = points.iter().map(|p| (x.at(p[0]), y.at(p[1])));
-            if let Some(end) = placed.filter(|p| window.holds(*p)).last() {
+            let mut placed = points.iter().rev().map(|p| (x.at(p[0]), y.at(p[1])));
+            if let Some(end) = placed.find(|p| window.holds(*p)) {
                 ends.push((end.0 + 4.0, end.1 + 4.0, series.key));
             }
         }

@@ -39,7 +39,7 @@ fn style(inks: &BTreeMap<String, Ink>) -> String {
     };
     format!(
         "<style>\n.ground, text, circle, .dots path, polygon {{ fill: currentColor }}\n\
-         polyline {{ stroke: currentColor; fill: none; stroke-linejoin: round }}\n\
+         line, polyline {{ stroke: currentColor; fill: none; stroke-linejoin: round }}\n\
          .halo {{ paint-order: stroke; stroke-width: {HALO}; stroke-linejoin: round }}\n\
          polygon {{ opacity: {AREA_OPACITY} }}\n.dots {{ opacity: {DOTS_OPACITY} }}\n{}\
          @media (prefers-color-scheme: dark) {{\n{}}}\n</style>\n",
@@ -72,13 +72,24 @@ fn write(out: &mut String, shape: &Shape) -> Ink {
                 true => format!(" stroke-dasharray=\"{}\"", dashes.join(" ")),
                 false => String::new(),
             };
-            let _ = writeln!(
-                out,
-                "<polyline class=\"{}\" stroke-width=\"{}\"{dashes} points=\"{}\"/>",
-                class(*ink),
-                short(*width),
-                list(points)
-            );
+            let class = class(*ink);
+            let width = short(*width);
+            let _ = match points[..] {
+                [(x1, y1), (x2, y2)] => writeln!(
+                    out,
+                    "<line class=\"{class}\" stroke-width=\"{width}\"{dashes} \
+                     x1=\"{}\" y1=\"{}\" x2=\"{}\" y2=\"{}\"/>",
+                    short(x1),
+                    short(y1),
+                    short(x2),
+                    short(y2)
+                ),
+                _ => writeln!(
+                    out,
+                    "<polyline class=\"{class}\" stroke-width=\"{width}\"{dashes} points=\"{}\"/>",
+                    list(points)
+                ),
+            };
             *ink
         }
         Shape::Area { ink, points } => {

@@ -180,7 +180,8 @@ impl Grid {
             let mut here: Vec<(usize, usize)> = Vec::new();
             for (i, (key, points)) in lettered.iter().enumerate() {
                 // Staggered, so that curves that coincide show all their letters.
-                if (column + i * every / lettered.len()) % every != 0 {
+                let turn = column + i * every / lettered.len();
+                if !turn.is_multiple_of(every) {
                     continue;
                 }
                 let value = match dotted {

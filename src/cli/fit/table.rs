@@ -59,8 +59,8 @@ fn parameters(out: &mut String, judged: &Judged) {
     let fit = &judged.fit;
     let _ = writeln!(
         out,
-        "  {:<10}{:>11}   {:<27}{}",
-        "parameter", "value", "90 % interval", "unit"
+        "  {:<10}{:>11}   {:<27}unit",
+        "parameter", "value", "90 % interval"
     );
     for (parameter, found) in fit.law.parameters().iter().zip(&fit.params) {
         let interval = match found.low == found.high {
