@@ -15,6 +15,9 @@ const TITLE: f64 = 16.0;
 const LEGEND_LINE: f64 = 18.0;
 /// From the left of a legend's entry to its text.
 const SAMPLE: f64 = 36.0;
+/// An SVG is drawn with whatever font its reader has; the widest usual one (DejaVu Sans, Verdana) needs
+/// this much more room than ours.
+const OTHER_FONTS: f64 = 1.17;
 
 pub(super) fn lay_out(chart: &Chart) -> Scene {
     let mut page = Page {
@@ -293,12 +296,13 @@ impl Page {
                     true => format!("{}  {}", letter(entry.key), entry.text),
                     false => entry.text.clone(),
                 };
-                (entry.key, wrap(&text, TEXT, room - SAMPLE))
+                (entry.key, wrap(&text, TEXT, (room - SAMPLE) / OTHER_FONTS))
             })
             .collect();
         let lines = texts.iter().flat_map(|(_, lines)| lines);
-        let widest = lines.map(|l| font::width(l, TEXT)).fold(0.0, f64::max) + SAMPLE + 24.0;
-        let columns = (((room + 24.0) / widest) as usize).clamp(1, texts.len().max(1));
+        let widest = lines.map(|l| font::width(l, TEXT)).fold(0.0, f64::max);
+        let widest = widest * OTHER_FONTS + SAMPLE + 16.0;
+        let columns = (((room + 16.0) / widest) as usize).clamp(1, texts.len().max(1));
         let rows = texts.len().div_ceil(columns);
         let mut lowest = top;
         for (column, entries) in texts.chunks(rows.max(1)).enumerate() {
