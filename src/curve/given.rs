@@ -73,6 +73,11 @@ impl GivenLrs<'_> {
             )));
         }
         let told = options.warmup.or(self.frame.warmup).map(Warmup::Steps);
+        if spec.warmup.is_none() && told.is_none() && !table {
+            notes.push(
+                "no warm-up is given for the schedule, and none is assumed (warmup=N)".into(),
+            );
+        }
         let schedule = Schedule::new(&ScheduleSpec {
             shape: spec.shape.clone(),
             peak_lr,

@@ -22,8 +22,8 @@
 //!   without an LR takes part with its loss alone.
 //! - *Counting*: rows numbered 1, 2, 3, … count completed updates, so that row `t` carries the LR of
 //!   update `t − 1`; any other row `t` carries that of update `t`.
-//! - *Warm-up*: what the caller says is put in front of rows that do not show it, and the points before
-//!   its end are left out; a rise that the first rows show is the warm-up; otherwise it is
+//! - *Warm-up*: what the caller says (or the run's own configuration) is put in front of rows that do not
+//!   show it, and the points before its end are left out; a rise that the first rows show is the warm-up; otherwise it is
 //!   [`WarmUp::Unlogged`].
 //!
 //! Every decision is told in [`LossCurve::notes`].
@@ -181,6 +181,7 @@ fn curves_of(
             }));
         }
     }
+    let passed_over = without_losses(&mut frames, options);
     let stem = argument
         .path
         .file_stem()
@@ -203,10 +204,33 @@ fn curves_of(
         }
         curves.push(curve);
     }
+    if let Some(curve) = curves.first_mut()
+        && !passed_over.is_empty()
+    {
+        let names = list(&passed_over);
+        curve
+            .notes
+            .push(format!("tables without a loss were passed over: {names}"));
+    }
     if curves.is_empty() {
         return Err(Error::input(format!("{file} holds no table")));
     }
     Ok(curves)
+}
+
+/// Takes tables without a loss out of a file that holds curves too; their names.
+fn without_losses(frames: &mut Vec<frame::Frame>, options: &ReadOptions) -> Vec<String> {
+    let is_loss = |c: &frame::Column| {
+        let role = columns::role_of(&c.name).map(|r| r.0);
+        matches!(role, Some(columns::Role::Loss(_)))
+            || options.columns.loss.as_ref() == Some(&c.name)
+    };
+    let has_loss = |f: &frame::Frame| f.columns.iter().any(is_loss);
+    if !frames.iter().any(has_loss) {
+        return Vec::new();
+    }
+    let others = frames.extract_if(.., |f| !has_loss(f));
+    others.filter_map(|f| f.key).collect()
 }
 
 /// LRs held for all curves of one file, so that no file fills the memory by naming large steps.

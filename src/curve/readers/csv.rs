@@ -109,7 +109,8 @@ fn by_run(columns: Vec<Column>, places: &Places) -> Vec<Frame> {
         return vec![Frame::new(None, columns, places.clone())];
     }
     let of = |name: &str| {
-        let mine = columns.iter().filter(|c| run(c).is_none_or(|r| r == name));
+        let shared = |c: &Column| matches!(role_of(&c.name), Some((Role::Step, _)));
+        let mine = (columns.iter()).filter(|c| run(c).map_or_else(|| shared(c), |r| r == name));
         let renamed = mine.map(|c| {
             let mut column = c.clone();
             if let Some((_, rest)) = c.name.split_once(" - ") {

@@ -28,7 +28,11 @@ use std::io::Read;
 use std::path::Path;
 
 #[cfg(test)]
+mod properties;
+#[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod writers;
 
 /// A loss curve above this is something else.
 const MOST_BYTES: u64 = 1 << 30;

@@ -1,6 +1,6 @@
 //! Files that the libraries of the field wrote, kept under `tests/data`, and every format written here.
 
-use crate::curve::tests::{Files, error, one, shared};
+use crate::curve::tests::{Files, error, one};
 use crate::curve::{
     ColumnMap, LossCurve, LossKind, LrOrigin, ReadOptions, WarmUp, read, read_bytes,
 };
@@ -19,11 +19,11 @@ pub(in crate::curve) fn fixtures() -> PathBuf {
     }
 }
 
-fn fixture(name: &str) -> String {
+pub(super) fn fixture(name: &str) -> String {
     fixtures().join(name).to_str().unwrap().to_string()
 }
 
-fn default() -> ReadOptions {
+pub(super) fn default() -> ReadOptions {
     ReadOptions::default()
 }
 
@@ -36,7 +36,7 @@ fn loss(row: u64) -> f64 {
 }
 
 /// The run that every fixture holds, whose losses are exact in single precision.
-fn check(curve: &LossCurve, lr_tolerance: f64, place: &str) {
+pub(super) fn check(curve: &LossCurve, lr_tolerance: f64, place: &str) {
     assert_eq!(
         curve.steps(),
         (0..20).map(|r| 10 * r).collect::<Vec<_>>(),
@@ -50,108 +50,6 @@ fn check(curve: &LossCurve, lr_tolerance: f64, place: &str) {
     for row in 0..20 {
         let off = (curve.lrs[10 * row as usize] - lr(row)).abs();
         assert!(off <= lr_tolerance, "{place}: row {row} is off by {off:e}");
-    }
-}
-
-#[test]
-fn pickles_of_pandas_2_and_3_at_every_protocol() {
-    for pandas in ["pandas2_bare", "pandas3_bare", "pandas3"] {
-        for protocol in 2..=5 {
-            let file = fixture(&format!("{pandas}_{protocol}.pkl"));
-            let curves = read(&file, &default()).unwrap();
-            let names: Vec<&str> = curves.iter().map(|c| c.name.as_str()).collect();
-            let expected = [
-                "mixed", "indexed", "picked", "twice", "arrays", "numbered", "big", "wide",
-            ];
-            assert_eq!(names, expected, "{file}");
-            for curve in &curves {
-                check(curve, 0.0, &format!("{file}#{}", curve.name));
-            }
-            let narrowed = one(&format!("{file}#twice"), &default());
-            assert_eq!(narrowed, curves[3]);
-        }
-        check(
-            &one(&fixture(&format!("{pandas}_one.pkl")), &default()),
-            0.0,
-            pandas,
-        );
-    }
-    let error = error(&fixture("pandas3_5.pkl#ones"), &default());
-    assert!(
-        error.contains("no curve 'ones'; it has mixed, indexed"),
-        "{error}"
-    );
-}
-
-#[test]
-fn the_public_pickle_equals_its_tables() {
-    let Some(pickle) = shared("gpt_loss+lrs.pkl") else {
-        return;
-    };
-    let pickle = pickle.to_str().unwrap();
-    let curves = read(pickle, &default()).unwrap();
-    assert_eq!(curves.len(), 3);
-    for (curve, name) in curves.iter().zip(["811", "wsd", "cosine"]) {
-        assert_eq!(
-            curve.name,
-            format!("M:100M_gpt_D:20B_scheduler:{name}_rope")
-        );
-        let Some(csv) = shared(&format!("gpt100m_{name}.csv")) else {
-            return;
-        };
-        let csv = one(csv.to_str().unwrap(), &default());
-        assert_eq!(curve.points, csv.points, "{name}");
-        assert_eq!(curve.lrs, csv.lrs, "{name}");
-        assert_eq!(curve.notes, csv.notes, "{name}");
-    }
-    let key =
-        format!("{pickle}#M:100M_gpt_D:20B_scheduler:wsd_rope@constant:peak=1e-3,warmup=2000");
-    let spec = one(&key, &default());
-    assert_eq!((spec.warmup, spec.lrs[5000]), (WarmUp::Known(2000), 1e-3));
-}
-
-#[test]
-fn pickles_that_would_run_something_are_refused_by_name() {
-    let files = Files::new();
-    let cases: [(&[u8], &str); 12] = [
-        (
-            b"\x80\x02cos\nsystem\nX\x02\0\0\0ls\x85R.",
-            "asks for os.system at byte 2;",
-        ),
-        (
-            b"\x80\x04\x8c\x08builtins\x8c\x04eval\x93\x8c\x011\x85R.",
-            "builtins.eval at byte 18;",
-        ),
-        (
-            b"\x80\x04\x8c\x05numpy\x8c\x0bndarray.sys\x93.",
-            "numpy.ndarray.sys at byte 22",
-        ),
-        (
-            b"\x80\x02csubprocess\nPopen\n)\x81.",
-            "subprocess.Popen at byte 2",
-        ),
-        (b"\x80\x02(S'ls'\nios\nsystem\n.", "opcode 0x53"),
-        (b"\x80\x02Pid\n.", "opcode 0x50"),
-        (b"\x80\x05\x97.", "opcode 0x97"),
-        (b"\x80\x02}\x82\x01.", "opcode 0x82"),
-        (
-            b"\x80\x02K\x01K\x02\x85R.",
-            "a call of something that cannot be called at byte 7",
-        ),
-        (b"\x80\x02}(K\x01u.", "a key without a value"),
-        (b"\x80\x02].", "it holds no table"),
-        (
-            b"\x80\x03B\xff\xff\xff\xff12",
-            "the file ends too early at byte 2",
-        ),
-    ];
-    for (bytes, part) in cases {
-        let path = files.put("a.pkl", bytes);
-        let error = error(&path, &default());
-        assert!(
-            error.contains(part) && error.contains("a.pkl"),
-            "{part}: {error}"
-        );
     }
 }
 

@@ -14,6 +14,9 @@ use crate::curve::frame::Frame;
 /// A longer line is no line of a log.
 const LONGEST_LINE: usize = 64 << 10;
 
+/// Names looked for in one line.
+const MOST_NAMES: usize = 32;
+
 /// Whether the text, as far as its first lines tell, is such a log.
 pub(super) fn is_log(text: &str) -> bool {
     const LOOKED_AT: usize = 2000;
@@ -59,7 +62,9 @@ fn found(line: &str) -> Vec<(Role, String, f64)> {
     }
     let mut words: Vec<&str> = Vec::new();
     let mut rest = line;
-    while let Some(token) = next_token(&mut rest) {
+    while let Some(token) = next_token(&mut rest)
+        && all.len() < MOST_NAMES
+    {
         match token {
             Token::Word(word) => words.push(word),
             Token::Number(value) => {

@@ -14,8 +14,12 @@
 //! and a table that is named many times is charged each time.
 
 mod array;
+mod labels;
 mod machine;
 mod tables;
+
+#[cfg(test)]
+mod tests;
 
 use crate::curve::frame::Frame;
 use crate::error::{Error, Result};

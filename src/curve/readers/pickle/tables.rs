@@ -10,7 +10,10 @@ use std::borrow::Cow;
 const MOST_CELLS: usize = 20_000_000;
 const MOST_TABLES: usize = 10_000;
 
-type Found<T> = Result<T, String>;
+/// Class, arguments, state.
+type Called<'n, 'a> = (Class, &'n [Value<'a>], Option<Value<'a>>);
+
+pub(super) type Found<T> = Result<T, String>;
 
 pub(super) struct Tables<'n, 'a> {
     nodes: &'n [Node<'a>],
@@ -201,166 +204,8 @@ impl<'n, 'a> Tables<'n, 'a> {
             .ok_or_else(bad)
     }
 
-    /// The labels of the columns.
-    fn labels(&mut self, value: Value<'a>) -> Found<Vec<String>> {
-        let bad = || "its column labels cannot be read".to_string();
-        let Some((Class::NewIndex, [Value::Global(class), fields, ..], _)) = self.call(value)
-        else {
-            return Err(bad());
-        };
-        if *class == Class::RangeIndex {
-            let stop = match self.get(*fields, "stop") {
-                Some(Value::Int(stop)) if (0..10_000).contains(&stop) => stop,
-                _ => return Err(bad()),
-            };
-            return Ok((0..stop).map(|i| i.to_string()).collect());
-        }
-        let data = self.get(*fields, "data").ok_or_else(bad)?;
-        self.strings(data)?.ok_or_else(bad)
-    }
-
-    /// The row labels as a column: under their name, or as `step` where no column is one.
-    fn index(
-        &mut self,
-        value: Value<'a>,
-        rows: usize,
-        columns: &[Column],
-    ) -> Found<Option<Column>> {
-        let Some((Class::NewIndex, [Value::Global(class), fields, ..], _)) = self.call(value)
-        else {
-            return Ok(None);
-        };
-        let name = match self.get(*fields, "name") {
-            Some(Value::Text(name)) => self.name(name)?,
-            _ if columns
-                .iter()
-                .any(|c| matches!(role_of(&c.name), Some((Role::Step, _)))) =>
-            {
-                return Ok(None);
-            }
-            _ => "step".to_string(),
-        };
-        let mut column = Column::new(name);
-        if *class == Class::RangeIndex {
-            let field = |key| match self.get(*fields, key) {
-                Some(Value::Int(value)) => value as f64,
-                _ => f64::NAN,
-            };
-            let (start, step) = (field("start"), field("step"));
-            self.charge(rows)?;
-            column.cells = (0..rows)
-                .map(|row| (row as u32, start + step * row as f64))
-                .collect();
-            return Ok(Some(column));
-        }
-        let data = self.get(*fields, "data");
-        let Some(data) = data else { return Ok(None) };
-        let Some(array) = self.array(data)?.filter(|a| a.dtype.is_number()) else {
-            return Ok(None);
-        };
-        if array.len()? != rows {
-            return Err(format!(
-                "an index of {} labels stands beside {rows} rows",
-                array.len()?
-            ));
-        }
-        self.charge(rows)?;
-        column.cells = (0..rows)
-            .map(|row| (row as u32, array.number(row)))
-            .collect();
-        Ok(Some(column))
-    }
-
-    /// Labels: objects, a `StringArray` of them, Arrow's strings, or numbers.
-    fn strings(&mut self, value: Value<'a>) -> Found<Option<Vec<String>>> {
-        if let Some((Class::ArrowStringArray, _, Some(state))) = self.call(value) {
-            return match self.get(state, "_pa_array") {
-                Some(array) => self.arrow_strings(array),
-                None => Ok(None),
-            };
-        }
-        if let Some((Class::UnpickleBacked, _, Some(state))) = self.call(value) {
-            // (dtype, values), in the order of the version.
-            let parts = self.sequence(state).unwrap_or_default();
-            let array = parts
-                .iter()
-                .take(4)
-                .find(|v| matches!(self.call(**v), Some((Class::Reconstruct, ..))));
-            return match array {
-                Some(&array) => self.strings(array),
-                None => Ok(None),
-            };
-        }
-        let Some(array) = self.array(value)? else {
-            return Ok(None);
-        };
-        let length = array.len()?;
-        self.charge(length)?;
-        let mut text = |i: usize| match &array.data {
-            Data::Objects(values) => match values.get(i) {
-                Some(Value::Text(text)) => self.name(text),
-                Some(Value::Int(number)) => Ok(number.to_string()),
-                _ => Ok(String::new()),
-            },
-            Data::Bytes(_) => Ok(array.number(i).to_string()),
-        };
-        (0..length).map(&mut text).collect::<Found<_>>().map(Some)
-    }
-
-    /// `_restore_array((type, length, nulls, offset, [valid, offsets, data], children, dictionary))`
-    /// of `string` or `large_string`.
-    fn arrow_strings(&mut self, value: Value<'a>) -> Found<Option<Vec<String>>> {
-        let Some((Class::ArrowArray, [parts, ..], _)) = self.call(value) else {
-            return Ok(None);
-        };
-        let parts = self.sequence(*parts);
-        let Some(&[kind, Value::Int(length), _, Value::Int(offset), buffers, ..]) = parts else {
-            return Ok(None);
-        };
-        let width = match self.call(kind) {
-            Some((Class::ArrowType, [Value::Text("large_string")], _)) => 8,
-            Some((Class::ArrowType, [Value::Text("string")], _)) => 4,
-            _ => return Ok(None),
-        };
-        let Some(&[_, offsets, data]) = self.sequence(buffers) else {
-            return Ok(None);
-        };
-        let (Some(offsets), Some(data)) = (self.buffer(offsets)?, self.buffer(data)?) else {
-            return Ok(None);
-        };
-        let (Ok(length), Ok(first)) = (usize::try_from(length), usize::try_from(offset)) else {
-            return Ok(None);
-        };
-        if length.saturating_add(first) >= offsets.len() / width {
-            return Ok(None);
-        }
-        self.charge(length)?;
-        let end = |i: usize| {
-            let mut wide = [0; 8];
-            wide[..width].copy_from_slice(&offsets[i * width..(i + 1) * width]);
-            usize::try_from(u64::from_le_bytes(wide)).unwrap_or(usize::MAX)
-        };
-        let mut labels = Vec::new();
-        for i in first..first + length {
-            let Some(text) = data.get(end(i)..end(i + 1)) else {
-                return Ok(None);
-            };
-            self.charge(text.len() / 8)?;
-            labels.push(String::from_utf8_lossy(text).into_owned());
-        }
-        Ok(Some(labels))
-    }
-
-    /// `py_buffer(bytes)`.
-    fn buffer(&mut self, value: Value<'a>) -> Found<Option<Cow<'a, [u8]>>> {
-        match self.call(value) {
-            Some((Class::ArrowBuffer, [bytes], _)) => self.bytes(*bytes),
-            _ => Ok(None),
-        }
-    }
-
     /// Bytes as the protocols write them: in place, or as text to be encoded.
-    fn bytes(&mut self, value: Value<'a>) -> Found<Option<Cow<'a, [u8]>>> {
+    pub(super) fn bytes(&mut self, value: Value<'a>) -> Found<Option<Cow<'a, [u8]>>> {
         if let Value::Bytes(bytes) = value {
             return Ok(Some(Cow::Borrowed(bytes)));
         }
@@ -386,7 +231,7 @@ impl<'n, 'a> Tables<'n, 'a> {
 
     /// `_frombuffer(bytes, dtype, shape, order)`, or `_reconstruct(…)` with the state
     /// `(version, shape, dtype, is_fortran, data)`.
-    fn array(&mut self, value: Value<'a>) -> Found<Option<Array<'a>>> {
+    pub(super) fn array(&mut self, value: Value<'a>) -> Found<Option<Array<'a>>> {
         let (data, dtype, shape, fortran) = match self.call(value) {
             Some((Class::FromBuffer, &[data, dtype, shape, order], _)) => {
                 (data, dtype, shape, matches!(order, Value::Text("F")))
@@ -469,7 +314,7 @@ impl<'n, 'a> Tables<'n, 'a> {
         }
     }
 
-    fn sequence(&self, value: Value<'a>) -> Option<&'n [Value<'a>]> {
+    pub(super) fn sequence(&self, value: Value<'a>) -> Option<&'n [Value<'a>]> {
         match self.node(value)? {
             Node::Tuple(values) | Node::List(values) => Some(values),
             _ => None,
@@ -483,8 +328,8 @@ impl<'n, 'a> Tables<'n, 'a> {
         }
     }
 
-    #[allow(clippy::type_complexity)]
-    fn call(&self, value: Value<'a>) -> Option<(Class, &'n [Value<'a>], Option<Value<'a>>)> {
+    /// What a node wants called, with its arguments and the state set on its result.
+    pub(super) fn call(&self, value: Value<'a>) -> Option<Called<'n, 'a>> {
         match self.node(value)? {
             Node::Call { class, args, state } => Some((*class, self.sequence(*args)?, *state)),
             _ => None,
@@ -492,7 +337,7 @@ impl<'n, 'a> Tables<'n, 'a> {
     }
 
     /// The value of a key; the state of an object may be `(None, {…})` or `({…}, None)`.
-    fn get(&self, value: Value<'a>, key: &str) -> Option<Value<'a>> {
+    pub(super) fn get(&self, value: Value<'a>, key: &str) -> Option<Value<'a>> {
         let pairs = match self.dict(value) {
             Some(pairs) => pairs,
             None => self
@@ -510,12 +355,12 @@ impl<'n, 'a> Tables<'n, 'a> {
     }
 
     /// A copy of a name, which costs as much as the numbers that would fit in its place.
-    fn name(&mut self, text: &str) -> Found<String> {
+    pub(super) fn name(&mut self, text: &str) -> Found<String> {
         self.charge(1 + text.len() / 8)?;
         Ok(text.to_string())
     }
 
-    fn charge(&mut self, cells: usize) -> Found<()> {
+    pub(super) fn charge(&mut self, cells: usize) -> Found<()> {
         match self.cells.checked_sub(cells) {
             Some(left) => {
                 self.cells = left;
