@@ -9,20 +9,17 @@ pub(crate) struct Coordinates {
     /// In fitting coordinates; a parameter whose bounds coincide is fixed.
     pub(crate) low: Vec<f64>,
     pub(crate) high: Vec<f64>,
-    pub(crate) priors: Vec<Option<Prior>>,
+    pub(crate) priors: Vec<Prior>,
 }
 
 impl Coordinates {
-    pub(crate) fn new(law: &dyn Law, scales: &Scales, priors: bool) -> Coordinates {
+    pub(crate) fn new(law: &dyn Law, scales: &Scales, priors: Vec<Prior>) -> Coordinates {
         let log: Vec<bool> = law.parameters().iter().map(|p| p.log).collect();
         let bounds = law.bounds(scales);
         let mut coordinates = Coordinates {
             low: vec![f64::NEG_INFINITY; log.len()],
             high: vec![f64::INFINITY; log.len()],
-            priors: match priors {
-                true => law.priors(scales),
-                false => vec![None; log.len()],
-            },
+            priors,
             log,
         };
         coordinates.low = coordinates.of(&bounds.iter().map(|b| b.low).collect::<Vec<_>>());
@@ -39,13 +36,7 @@ impl Coordinates {
         let mut u: Vec<f64> = parameters
             .iter()
             .zip(&self.log)
-            .map(|(&value, &log)| {
-                if log {
-                    value.max(f64::MIN_POSITIVE).ln()
-                } else {
-                    value
-                }
-            })
+            .map(|(&value, &log)| if log { value.max(f64::MIN_POSITIVE).ln() } else { value })
             .collect();
         self.clamp(&mut u);
         u
@@ -57,6 +48,32 @@ impl Coordinates {
             .zip(&self.log)
             .map(|(&u, &log)| if log { u.exp() } else { u })
             .collect()
+    }
+
+    /// Standard deviation of the prior on parameter `j` alone, where there is one.
+    pub(crate) fn prior_sd(&self, j: usize) -> Option<f64> {
+        let own = |p: &&Prior| matches!(p.terms[..], [(place, _)] if place == j);
+        let prior = self.priors.iter().find(own)?;
+        Some(prior.sd / prior.terms[0].1.abs())
+    }
+
+    /// Whether any prior says something about parameter `j`.
+    pub(crate) fn has_prior(&self, j: usize) -> bool {
+        self.priors.iter().any(|p| p.terms.iter().any(|(place, _)| *place == j))
+    }
+
+    /// What the priors know: the precision they add, row-major.
+    pub(crate) fn prior_precision(&self) -> Vec<f64> {
+        let p = self.len();
+        let mut precision = vec![0.0; p * p];
+        for prior in &self.priors {
+            for (j, v) in &prior.terms {
+                for (k, w) in &prior.terms {
+                    precision[j * p + k] += v * w / (prior.sd * prior.sd);
+                }
+            }
+        }
+        precision
     }
 
     pub(crate) fn clamp(&self, u: &mut [f64]) {

@@ -11,7 +11,7 @@ use super::options::FitOptions;
 use super::{identify, optimise::Minimum};
 use crate::curve::LossCurve;
 use crate::error::{Error, Result};
-use crate::law::Law;
+use crate::law::{Law, Prior};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -36,12 +36,12 @@ pub fn fit(law: &Arc<dyn Law>, curves: &[&LossCurve], options: &FitOptions) -> R
 }
 
 /// As [`fit`], on data already selected.
-pub(crate) fn fit_data(
-    law: &Arc<dyn Law>,
-    data: &Arc<FitData>,
-    options: &FitOptions,
-) -> Result<Fit> {
-    let coordinates = Coordinates::new(&**law, &data.scales, options.priors);
+pub(crate) fn fit_data(law: &Arc<dyn Law>, data: &Arc<FitData>, options: &FitOptions) -> Result<Fit> {
+    let priors = match options.priors {
+        true => priors(law, data, options)?,
+        false => Vec::new(),
+    };
+    let coordinates = Coordinates::new(&**law, &data.scales, priors);
     let needed = coordinates.len() + SPARE_POINTS;
     if data.points() < needed {
         return Err(Error::input(format!(
@@ -63,6 +63,20 @@ pub(crate) fn fit_data(
         )));
     }
     Ok(finish(law, data, coordinates, options, &search))
+}
+
+/// The law's priors, after fitting the simpler law that they rest on.
+fn priors(law: &Arc<dyn Law>, data: &FitData, options: &FitOptions) -> Result<Vec<Prior>> {
+    let Some(prelude) = law.prelude() else {
+        return Ok(law.priors(&data.scales, &[]));
+    };
+    let coordinates = Coordinates::new(&*prelude, &data.scales, Vec::new());
+    if data.points() < coordinates.len() + SPARE_POINTS {
+        return Ok(Vec::new());
+    }
+    identify::refuse_blind_parameters(&*prelude, data, &coordinates)?;
+    let found = multistart::search(&*prelude, data, &coordinates, options).best;
+    Ok(law.priors(&data.scales, &coordinates.parameters(&found.u)))
 }
 
 /// Everything about a fit that follows from where the search ended.
@@ -132,6 +146,7 @@ pub(crate) fn finish(
         notes: Vec::new(),
         seconds: 0.0,
         degrees: spread.degrees,
+        naive_variances: spread.naive,
         correlation: spread.correlation,
         data: Some(Arc::clone(data)),
         coordinates,
@@ -149,6 +164,7 @@ pub(crate) fn finish(
 /// What the residuals say about the noise and the parameters.
 struct Spread {
     covariance: Vec<f64>,
+    naive: Vec<f64>,
     condition: f64,
     noise: Noise,
     correlation: Correlation,
@@ -163,24 +179,18 @@ impl Spread {
         let coordinates = objective.coordinates;
         let p = coordinates.len();
         let n = local.residuals.len();
-        let influence: Vec<f64> = local
-            .residuals
-            .iter()
-            .map(|&z| objective.influence(z))
-            .collect();
+        let influence: Vec<f64> = local.residuals.iter().map(|&z| objective.influence(z)).collect();
         let within = match objective.residual.is_robust() {
             true => local.residuals.iter().filter(|z| z.abs() <= 1.0).count() as f64 / n as f64,
             false => 1.0,
         }
         .max(LEAST_WITHIN);
-        let mut known = vec![0.0; p * p];
+        let mut known = coordinates.prior_precision();
         for j in 0..p {
             let width = coordinates.high[j] - coordinates.low[j];
-            known[j * p + j] = match coordinates.priors[j] {
-                Some(prior) => prior.sd.powi(-2),
-                None if width.is_finite() && width > 0.0 => 12.0 / (width * width),
-                None => 0.0,
-            };
+            if known[j * p + j] == 0.0 && width.is_finite() && width > 0.0 {
+                known[j * p + j] = 12.0 / (width * width);
+            }
         }
         // Of ψ(z) ≈ within·(z at the truth + J·(u − truth)): the noise of the influence.
         let mut rows = Vec::new();
@@ -188,11 +198,7 @@ impl Spread {
         let mut first = 0;
         for curve in &objective.data.curves {
             let last = first + curve.losses.len();
-            weighted.extend(
-                local.jacobian[first * p..last * p]
-                    .iter()
-                    .map(|x| x * curve.weight),
-            );
+            weighted.extend(local.jacobian[first * p..last * p].iter().map(|x| x * curve.weight));
             rows.push(Rows {
                 steps: &curve.path.steps,
                 residuals: &influence[first..last],
@@ -201,19 +207,18 @@ impl Spread {
             first = last;
         }
         let mean_square = influence.iter().map(|x| x * x).sum::<f64>() / n as f64;
+        let worth = objective.worth();
         let prior: Vec<f64> = known.iter().map(|k| k * mean_square).collect();
-        let (correlation, sigma2) = noise::estimate(&rows, p, &prior);
+        let estimate = noise::estimate(&rows, p, &prior);
+        let (correlation, sigma2) = (estimate.mode, estimate.sigma2);
         let (mut meat, mut normal) = (vec![0.0; p * p], vec![0.0; p * p]);
         let (mut effective, mut trace, mut squares, mut first) = (0.0, 0.0, 0.0, 0);
         for curve in &objective.data.curves {
             let last = first + curve.losses.len();
             let steps = &curve.path.steps;
             let x = &weighted[first * p..last * p];
-            correlation.sandwich(steps, x, p, &mut meat);
-            for (row, weighted) in local.jacobian[first * p..last * p]
-                .chunks_exact(p)
-                .zip(x.chunks_exact(p))
-            {
+            estimate.sandwich(steps, x, p, &mut meat);
+            for (row, weighted) in local.jacobian[first * p..last * p].chunks_exact(p).zip(x.chunks_exact(p)) {
                 for j in 0..p {
                     for k in 0..p {
                         normal[j * p + k] += weighted[j] * row[k];
@@ -221,7 +226,7 @@ impl Spread {
                 }
             }
             effective += correlation.worth(steps);
-            trace += steps.len() as f64;
+            trace += (1.0 + correlation.b) * steps.len() as f64;
             squares += correlation.squares(steps);
             first = last;
         }
@@ -235,32 +240,27 @@ impl Spread {
         };
         let (normal, meat, known) = (pick(&normal), pick(&meat), pick(&known));
         let condition = condition(&normal, f);
-        let curvature: Vec<f64> = normal
-            .iter()
-            .zip(&known)
-            .map(|(x, k)| within * x + k)
-            .collect();
-        let inner: Vec<f64> = meat
-            .iter()
-            .zip(&known)
-            .map(|(m, k)| sigma2 * m + k)
-            .collect();
-        let reduced = sandwich(&curvature, &inner, f);
+        let curvature: Vec<f64> = normal.iter().zip(&known).map(|(x, k)| worth * within * x + k).collect();
+        let inner: Vec<f64> = meat.iter().zip(&known).map(|(m, k)| worth * worth * m + k).collect();
+        let (reduced, inverse) = sandwich(&curvature, &inner, f);
         let mut covariance = vec![0.0; p * p];
+        let mut naive = vec![0.0; p];
         for (a, &j) in free.iter().enumerate() {
+            naive[j] = inverse[a * f + a];
             for (b, &k) in free.iter().enumerate() {
                 covariance[j * p + k] = reduced[a * f + b];
             }
         }
-        let sd = objective.delta * sigma2.sqrt() * beyond(&local.residuals, objective);
+        let unit = objective.delta * beyond(&local.residuals, objective);
         Spread {
             covariance,
+            naive,
             condition,
             noise: Noise {
-                sd,
+                sd: unit * sigma2.sqrt(),
                 correlated: correlation.a,
                 correlation_steps: correlation.tau,
-                offset_sd: sd * correlation.b.sqrt(),
+                offset_sd: unit * estimate.offset.sqrt(),
                 effective_points: effective,
             },
             correlation,
@@ -285,9 +285,7 @@ fn condition(m: &[f64], n: usize) -> f64 {
     if unit.iter().any(|u| !(*u > 0.0)) {
         return f64::INFINITY;
     }
-    let scaled: Vec<f64> = (0..n * n)
-        .map(|i| m[i] / (unit[i / n] * unit[i % n]))
-        .collect();
+    let scaled: Vec<f64> = (0..n * n).map(|i| m[i] / (unit[i / n] * unit[i % n])).collect();
     let (values, _) = linalg::eigen(&scaled, n);
     match values.first().zip(values.last()) {
         Some((low, high)) if *low > 1e-15 * high => high / low,
@@ -296,8 +294,8 @@ fn condition(m: &[f64], n: usize) -> f64 {
     }
 }
 
-/// `H⁻¹·M·H⁻¹`, with just enough added to the diagonal of `H` to invert it.
-fn sandwich(h: &[f64], m: &[f64], n: usize) -> Vec<f64> {
+/// `H⁻¹·M·H⁻¹` and `H⁻¹`, with just enough added to the diagonal of `H` to invert it.
+fn sandwich(h: &[f64], m: &[f64], n: usize) -> (Vec<f64>, Vec<f64>) {
     let mut ridge = 0.0;
     loop {
         let mut raised = h.to_vec();
@@ -307,7 +305,8 @@ fn sandwich(h: &[f64], m: &[f64], n: usize) -> Vec<f64> {
         }
         if let Some(factor) = Cholesky::new(&raised, n) {
             let inverse = factor.inverse();
-            return linalg::product(&linalg::product(&inverse, m, n), &inverse, n);
+            let around = linalg::product(&linalg::product(&inverse, m, n), &inverse, n);
+            return (around, inverse);
         }
         ridge = (ridge * 10.0f64).max(1e-13);
     }

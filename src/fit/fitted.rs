@@ -68,6 +68,8 @@ pub struct Fit {
     pub seconds: f64,
     /// Degrees of freedom of the noise estimate, for Student's factor.
     pub degrees: f64,
+    /// Diagonal of H⁻¹, the variances that independent noise would give; empty after reading from a file.
+    pub(crate) naive_variances: Vec<f64>,
     pub(crate) coordinates: Coordinates,
     pub(crate) correlation: Correlation,
     /// What was fitted; absent after reading from a file.
@@ -156,20 +158,11 @@ impl Fit {
         let n = path.steps.len();
         let (mut loss, mut rows) = (vec![0.0; n], vec![0.0; n * p]);
         let parameters = self.parameters();
-        self.law
-            .evaluate(path, &parameters, &mut loss, Some(&mut rows));
+        self.law.evaluate(path, &parameters, &mut loss, Some(&mut rows));
         for (row, loss) in rows.chunks_exact_mut(p).zip(&loss) {
-            let scale = if self.options.residual.is_log() {
-                1.0 / loss
-            } else {
-                1.0
-            };
+            let scale = if self.options.residual.is_log() { 1.0 / loss } else { 1.0 };
             for (j, entry) in row.iter_mut().enumerate() {
-                *entry *= if self.coordinates.log[j] {
-                    scale * parameters[j]
-                } else {
-                    scale
-                };
+                *entry *= if self.coordinates.log[j] { scale * parameters[j] } else { scale };
             }
         }
         (loss, rows)
@@ -177,11 +170,7 @@ impl Fit {
 
     /// `loss` moved by `by` residual units.
     pub(crate) fn shift(&self, loss: f64, by: f64) -> f64 {
-        if self.options.residual.is_log() {
-            loss * by.exp()
-        } else {
-            loss + by
-        }
+        if self.options.residual.is_log() { loss * by.exp() } else { loss + by }
     }
 }
 

@@ -40,7 +40,7 @@ pub(crate) fn refuse_blind_parameters(
         }
     }
     let blind: Vec<&str> = (0..p)
-        .filter(|&j| !seen[j] && !coordinates.is_fixed(j) && coordinates.priors[j].is_none())
+        .filter(|&j| !seen[j] && !coordinates.is_fixed(j) && !coordinates.has_prior(j))
         .map(|j| law.parameters()[j].name)
         .collect();
     if blind.is_empty() {
@@ -58,10 +58,7 @@ pub(crate) fn notes(fit: &Fit) -> Vec<String> {
     let mut notes = Vec::new();
     let p = fit.params.len();
     let names = |keep: &dyn Fn(usize) -> bool| -> Vec<&'static str> {
-        (0..p)
-            .filter(|&j| keep(j))
-            .map(|j| fit.law.parameters()[j].name)
-            .collect()
+        (0..p).filter(|&j| keep(j)).map(|j| fit.law.parameters()[j].name).collect()
     };
     let at_bound = names(&|j| fit.params[j].at_bound);
     if !at_bound.is_empty() {
@@ -72,19 +69,17 @@ pub(crate) fn notes(fit: &Fit) -> Vec<String> {
         ));
     }
     let dominated = names(&|j| {
-        fit.coordinates.priors[j]
-            .is_some_and(|prior| fit.covariance[j * p + j].sqrt() >= DOMINATED * prior.sd)
+        fit.coordinates
+            .prior_sd(j)
+            .is_some_and(|sd| fit.covariance[j * p + j].sqrt() >= DOMINATED * sd)
     });
     if !dominated.is_empty() {
-        notes.push(format!(
-            "{}: the prior says it, not the data",
-            list(&dominated)
-        ));
+        notes.push(format!("{}: the prior says it, not the data", list(&dominated)));
     }
     let loose = names(&|j| {
         let param = &fit.params[j];
         fit.coordinates.log[j]
-            && fit.coordinates.priors[j].is_none()
+            && !fit.coordinates.has_prior(j)
             && !param.at_bound
             && param.high > LOOSE_FACTOR * param.low
     });

@@ -46,53 +46,109 @@ pub(crate) struct Rows<'a> {
 const SHARES: [f64; 10] = [0.0, 0.15, 0.3, 0.45, 0.6, 0.7, 0.8, 0.9, 0.96, 0.99];
 const OFFSETS: [f64; 8] = [0.0, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2];
 
-/// The most likely correlation and the variance σ². `p` columns a row; `prior` is the precision that
-/// priors add to the parameters, in units of `1/σ²`, row-major.
-pub(crate) fn estimate(curves: &[Rows], p: usize, prior: &[f64]) -> (Correlation, f64) {
+/// Power of the likelihood in the average, and prior odds of any one offset against none. At power 1 and even
+/// odds, intervals of synthetic fits cover 95–100 %, because long correlations are ten times as many on the grid
+/// as are plausible; the mode alone covers 80–90 %. With these, 86–97 %, most of it near 92 %.
+const SHARPNESS: f64 = 3.0;
+const OFFSET_ODDS: f64 = 0.1;
+
+/// What the residuals say about the noise: the plausible values of `(a, τ, b)`, weighted by their restricted
+/// likelihood. Averages over them are what counts, because few curves tell slow noise only roughly.
+pub(crate) struct Estimate {
+    /// The likeliest.
+    pub(crate) mode: Correlation,
+    /// Mean of σ².
+    pub(crate) sigma2: f64,
+    /// Means of `σ²·(1−a)` and `σ²·b`, and of `σ²·a` for each τ.
+    pub(crate) white: f64,
+    pub(crate) offset: f64,
+    pub(crate) slow: Vec<(f64, f64)>,
+}
+
+/// `p` columns a row; `prior` is the precision that priors add to the parameters, in units of `1/σ²`, row-major.
+pub(crate) fn estimate(curves: &[Rows], p: usize, prior: &[f64]) -> Estimate {
     let n: usize = curves.iter().map(|c| c.residuals.len()).sum();
-    let white = Correlation {
-        a: 0.0,
-        tau: 1.0,
-        b: 0.0,
-    };
     let gap = median_gap(curves);
     let span = curves
         .iter()
         .filter_map(|c| Some(c.steps.last()? - c.steps.first()?))
         .fold(0.0, f64::max);
-    let mut best = likelihood(curves, p, prior, white, &[0.0]);
-    if n < p + 8 || gap <= 0.0 {
-        return (white, best.1);
-    }
-    let offsets = if curves.len() > 1 {
-        &OFFSETS[..]
-    } else {
-        &OFFSETS[..1]
+    let enough = n >= p + 8 && gap > 0.0;
+    let offsets = if curves.len() > 1 && enough { &OFFSETS[..] } else { &OFFSETS[..1] };
+    let taus: Vec<f64> = match enough {
+        true => std::iter::successors(Some(gap), |tau| Some(2.0 * tau))
+            .take_while(|tau| *tau <= 2.0 * span)
+            .collect(),
+        false => Vec::new(),
     };
-    let mut chosen = white;
-    let mut tau = gap;
-    let mut taus = Vec::new();
-    while tau <= 2.0 * span {
-        taus.push(tau);
-        tau *= 2.0;
-    }
-    for &a in &SHARES {
+    // Of each grid point: its log-likelihood, σ², a, τ and b.
+    let mut grid: Vec<(f64, f64, Correlation)> = Vec::new();
+    let mut add = |a, tau| {
+        let trial = Correlation { a, tau, b: 0.0 };
+        for (ln, sigma2, b) in likelihood(curves, p, prior, trial, offsets) {
+            grid.push((ln, sigma2, Correlation { b, ..trial }));
+        }
+    };
+    add(0.0, gap.max(1.0));
+    for &a in &SHARES[1..] {
         for &tau in &taus {
-            let trial = Correlation { a, tau, b: 0.0 };
-            let found = likelihood(curves, p, prior, trial, offsets);
-            if found.0 > best.0 + 1e-9 {
-                best = found;
-                chosen = Correlation {
-                    b: found.2,
-                    ..trial
-                };
+            add(a, tau);
+        }
+    }
+    // White noise has one grid point where every share has one a τ: as many in weight.
+    let weight = |ln: f64, c: &Correlation| {
+        let copies = if c.a == 0.0 { taus.len().max(1) as f64 } else { 1.0 };
+        let doubt = if c.b > 0.0 { OFFSET_ODDS } else { 1.0 };
+        copies * doubt * (SHARPNESS * ln).exp()
+    };
+    let best = grid.iter().map(|g| g.0).fold(f64::NEG_INFINITY, f64::max);
+    let total: f64 = grid.iter().map(|g| weight(g.0 - best, &g.2)).sum();
+    let mode = grid.iter().max_by(|x, y| x.0.total_cmp(&y.0)).map(|g| g.2);
+    let mut estimate = Estimate {
+        mode: mode.unwrap_or(Correlation { a: 0.0, tau: 1.0, b: 0.0 }),
+        sigma2: 0.0,
+        white: 0.0,
+        offset: 0.0,
+        slow: taus.iter().map(|&tau| (tau, 0.0)).collect(),
+    };
+    for (ln, sigma2, c) in &grid {
+        let share = weight(ln - best, c) / total * sigma2;
+        estimate.sigma2 += share;
+        estimate.white += share * (1.0 - c.a);
+        estimate.offset += share * c.b;
+        if let Some(slow) = estimate.slow.iter_mut().find(|slow| slow.0 == c.tau && c.a > 0.0) {
+            slow.1 += share * c.a;
+        }
+    }
+    estimate
+}
+
+impl Estimate {
+    /// Adds `Xᵀ·V·X` of one curve, averaged over what is plausible: rows `x`, row-major with `p` columns.
+    pub(crate) fn sandwich(&self, steps: &[f64], x: &[f64], p: usize, into: &mut [f64]) {
+        let mut add = |share: f64, c: Correlation| {
+            if share > 1e-9 * self.sigma2 {
+                let mut part = vec![0.0; p * p];
+                c.sandwich(steps, x, p, &mut part);
+                into.iter_mut().zip(part).for_each(|(sum, part)| *sum += share * part);
             }
-            if a == 0.0 {
-                break;
+        };
+        add(self.white, Correlation { a: 0.0, tau: 1.0, b: 0.0 });
+        for &(tau, share) in &self.slow {
+            add(share, Correlation { a: 1.0, tau, b: 0.0 });
+        }
+        if self.offset > 0.0 {
+            let mut sums = vec![0.0; p];
+            for row in x.chunks_exact(p) {
+                sums.iter_mut().zip(row).for_each(|(sum, x)| *sum += x);
+            }
+            for j in 0..p {
+                for k in 0..p {
+                    into[j * p + k] += self.offset * sums[j] * sums[k];
+                }
             }
         }
     }
-    (chosen, best.1)
 }
 
 fn median_gap(curves: &[Rows]) -> f64 {
@@ -104,14 +160,14 @@ fn median_gap(curves: &[Rows]) -> f64 {
     gaps.get(gaps.len() / 2).copied().unwrap_or(0.0)
 }
 
-/// Restricted log-likelihood, σ² and offset for the best of `offsets`.
+/// Restricted log-likelihood and σ² for each of `offsets`, with that offset.
 fn likelihood(
     curves: &[Rows],
     p: usize,
     prior: &[f64],
     correlation: Correlation,
     offsets: &[f64],
-) -> (f64, f64, f64) {
+) -> Vec<(f64, f64, f64)> {
     // Columns: the parameters, then the residual.
     let q = p + 1;
     let mut normal = vec![0.0; q * q];
@@ -156,7 +212,7 @@ fn likelihood(
         }
         ones.push(one);
     }
-    let mut best = (f64::NEG_INFINITY, 0.0, 0.0);
+    let mut found = Vec::with_capacity(offsets.len());
     for &b in offsets {
         let mut with_offset = normal.clone();
         let mut ln_det = ln_det;
@@ -170,13 +226,10 @@ fn likelihood(
             }
         }
         if let Some((fit, sigma2)) = restricted(&with_offset, p, prior, n) {
-            let value = fit - 0.5 * ln_det;
-            if value > best.0 {
-                best = (value, sigma2, b);
-            }
+            found.push((fit - 0.5 * ln_det, sigma2, b));
         }
     }
-    best
+    found
 }
 
 /// The part of the restricted likelihood that depends on the normal matrix `[X r]ᵀV⁻¹[X r]` (lower triangle).
@@ -199,9 +252,7 @@ fn restricted(normal: &[f64], p: usize, prior: &[f64], n: usize) -> Option<(f64,
     let right = solved.clone();
     factor.solve(&mut solved);
     let explained: f64 = solved.iter().zip(&right).map(|(s, r)| s * r).sum();
-    let left = (normal[p * q + p] - explained)
-        .max(1e-12 * normal[p * q + p])
-        .max(1e-300);
+    let left = (normal[p * q + p] - explained).max(1e-12 * normal[p * q + p]).max(1e-300);
     let degrees = n.saturating_sub(p).max(1) as f64;
     let sigma2 = left / degrees;
     let ln_det = factor.ln_determinant() + 2.0 * unit.iter().map(|u| u.ln()).sum::<f64>();
@@ -209,16 +260,9 @@ fn restricted(normal: &[f64], p: usize, prior: &[f64], n: usize) -> Option<(f64,
 }
 
 impl Correlation {
-    /// Correlation between two points of a curve, `gap` steps apart, as a multiple of σ².
-    pub(crate) fn between(&self, gap: f64, same: bool) -> f64 {
-        let white = if same { 1.0 - self.a } else { 0.0 };
-        white + self.a * (-gap.abs() / self.tau).exp() + self.b
-    }
-
-    /// `Xᵀ·V·X` for rows `X` (row-major, `p` columns) of one curve, in O(n·p) by running sums.
+    /// `Xᵀ·V·X` for rows `X` (row-major, `p` columns) of one curve, without the offset, by running sums.
     pub(crate) fn sandwich(&self, steps: &[f64], x: &[f64], p: usize, into: &mut [f64]) {
         let mut carried = vec![0.0; p];
-        let mut total = vec![0.0; p];
         for i in 0..steps.len() {
             let row = &x[i * p..(i + 1) * p];
             if i > 0 {
@@ -227,40 +271,38 @@ impl Correlation {
             }
             for j in 0..p {
                 for k in 0..p {
-                    into[j * p + k] +=
-                        row[j] * row[k] + self.a * (row[j] * carried[k] + carried[j] * row[k]);
+                    into[j * p + k] += row[j] * row[k]
+                        + self.a * (row[j] * carried[k] + carried[j] * row[k]);
                 }
             }
             for j in 0..p {
                 carried[j] += row[j];
-                total[j] += row[j];
-            }
-        }
-        for j in 0..p {
-            for k in 0..p {
-                into[j * p + k] += self.b * total[j] * total[k];
             }
         }
     }
 
-    /// `Σ_ij Cov(i, j)²` over the points of a curve, offset left out.
+    /// `Σ_ij Cov(i, j)²` over the points of a curve.
     pub(crate) fn squares(&self, steps: &[f64]) -> f64 {
-        // exp(−gap/τ)² is a correlation of half the time.
+        // (ρ + b)² = ρ² + 2bρ + b², and exp(−gap/τ)² is a correlation of half the time.
+        let sum = |c: Correlation| {
+            let mut sum = [0.0];
+            c.sandwich(steps, &vec![1.0; steps.len()], 1, &mut sum);
+            sum[0]
+        };
         let squared = Correlation {
             a: self.a * self.a,
             tau: 0.5 * self.tau,
             b: 0.0,
         };
-        let mut sum = [0.0];
-        squared.sandwich(steps, &vec![1.0; steps.len()], 1, &mut sum);
-        sum[0]
+        let n = steps.len() as f64;
+        sum(squared) + 2.0 * self.b * sum(*self) + self.b * self.b * n * n
     }
 
     /// How many independent points are worth as much for a mean as the points at `steps` are.
     pub(crate) fn worth(&self, steps: &[f64]) -> f64 {
         let ones = vec![1.0; steps.len()];
         let mut sum = [0.0];
-        Correlation { b: 0.0, ..*self }.sandwich(steps, &ones, 1, &mut sum);
+        self.sandwich(steps, &ones, 1, &mut sum);
         (steps.len() * steps.len()) as f64 / sum[0]
     }
 }

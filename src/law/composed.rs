@@ -5,6 +5,7 @@ use super::kernel::adjoint::{Adjoint, Steps};
 use super::path::LR_FLOOR;
 use super::{Bounds, Law, LawOptions, Node, Parameter, Path, Prior, Run, Scales, WarmupRule};
 use crate::error::{Error, Result};
+use std::sync::Arc;
 
 /// Full parameter lists are `L0, A, alpha`, then the response's own, then `sigma`.
 pub(super) const L0: usize = 0;
@@ -35,6 +36,14 @@ pub(super) trait Response: Send + Sync {
     }
     fn needs_size(&self) -> bool {
         false
+    }
+    /// The law that a fit with priors fits first, see [`Law::prelude`].
+    fn prelude(&self, _options: &LawOptions) -> Option<Arc<dyn Law>> {
+        None
+    }
+    /// See [`Law::priors`]; parameters by their place in the full list.
+    fn priors(&self, _scales: &Scales, _prelude: &[f64]) -> Vec<Prior> {
+        Vec::new()
     }
     /// Subtracts R from `out` at every point, and ∂R/∂parameter from the columns wanted.
     fn respond(&self, view: &View, out: &mut [f64], jacobian: &mut Columns);
@@ -155,8 +164,12 @@ pub(super) struct Composed<R> {
     parameters: Vec<Parameter>,
     /// Of the full list: value where fixed.
     fixed: Vec<Option<f64>>,
+    /// Of the full list: whether fitted as a logarithm.
+    logs: Vec<bool>,
     /// Of the full list: column where free.
     columns: Vec<Option<usize>>,
+    /// What the user fixed, by name.
+    held: Vec<(String, f64)>,
     offset: bool,
     rule: WarmupRule,
 }
@@ -264,7 +277,9 @@ impl<R: Response> Composed<R> {
             response,
             parameters,
             fixed,
+            logs: all.iter().map(|parameter| parameter.log).collect(),
             columns,
+            held: options.fixed.clone(),
             offset: options.s1_offset,
             rule: options.warmup,
         })
@@ -394,8 +409,38 @@ impl<R: Response> Law for Composed<R> {
         starts
     }
 
-    fn priors(&self, _scales: &Scales) -> Vec<Option<Prior>> {
-        vec![None; self.parameters.len()]
+    fn options(&self) -> LawOptions {
+        LawOptions {
+            s1_offset: self.offset,
+            warmup: self.rule,
+            fixed: self.held.clone(),
+        }
+    }
+
+    fn prelude(&self) -> Option<Arc<dyn Law>> {
+        self.response.prelude(&LawOptions {
+            s1_offset: self.offset,
+            warmup: self.rule,
+            fixed: Vec::new(),
+        })
+    }
+
+    fn priors(&self, scales: &Scales, prelude: &[f64]) -> Vec<Prior> {
+        let mut priors = self.response.priors(scales, prelude);
+        for prior in &mut priors {
+            // What is fixed moves into the centre; the rest is named by its column.
+            prior.terms.retain_mut(|(place, weight)| {
+                if let Some(value) = self.fixed[*place] {
+                    let log = self.logs[*place];
+                    prior.centre -= *weight * if log { value.ln() } else { value };
+                }
+                let column = self.columns[*place];
+                *place = column.unwrap_or(*place);
+                column.is_some()
+            });
+        }
+        priors.retain(|prior| !prior.terms.is_empty());
+        priors
     }
 
     fn evaluate(

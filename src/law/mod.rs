@@ -14,6 +14,8 @@ mod public_curves;
 mod tests;
 mod tissue;
 
+use std::sync::Arc;
+
 pub use names::{NAMES, by_name};
 pub use options::{LawOptions, WarmupRule};
 pub use path::{Node, Path, Run};
@@ -55,9 +57,11 @@ pub struct Bounds {
     pub high: f64,
 }
 
-/// A normal prior on a parameter (on its logarithm where [`Parameter::log`]).
-#[derive(Clone, Copy, Debug, PartialEq)]
+/// A normal prior on `Σ w_j·u_j`, with `u_j` the parameter `j` or its logarithm where [`Parameter::log`].
+#[derive(Clone, Debug, PartialEq)]
 pub struct Prior {
+    /// Parameters and their weights `(j, w_j)`.
+    pub terms: Vec<(usize, f64)>,
     pub centre: f64,
     pub sd: f64,
 }
@@ -75,9 +79,18 @@ pub trait Law: Send + Sync {
     fn bounds(&self, scales: &Scales) -> Vec<Bounds>;
     /// Where a multi-start fit begins, best guesses first; each inside the bounds.
     fn starts(&self, scales: &Scales) -> Vec<Vec<f64>>;
-    /// One a parameter; `None` leaves it free.
-    fn priors(&self, _scales: &Scales) -> Vec<Option<Prior>> {
-        vec![None; self.parameters().len()]
+    /// How it was set up: [`by_name`] with this law's name and these options gives it again.
+    fn options(&self) -> LawOptions {
+        LawOptions::default()
+    }
+    /// A simpler law that a fit with priors fits first, for [`Law::priors`].
+    fn prelude(&self) -> Option<Arc<dyn Law>> {
+        None
+    }
+    /// What is believed before the data are seen; `prelude` holds the fitted parameters of
+    /// [`Law::prelude`], and is empty without one. Free of the units of the LR and of the run's length.
+    fn priors(&self, _scales: &Scales, _prelude: &[f64]) -> Vec<Prior> {
+        Vec::new()
     }
     /// Predicted losses at the points of `path` into `out`, and ∂loss/∂parameter into `jacobian`
     /// (row-major, points × parameters, parameters in their own units) where wanted. Exact for an exact
