@@ -428,7 +428,9 @@ fn predict_gives_a_curve_with_its_band() {
     assert_eq!(last[0], 3000.0);
     assert!((last[2] - truth).abs() < 2e-3, "{} and {truth}", last[2]);
     assert!(last[3] < last[2] && last[2] < last[4]);
-    let json = place.json(&[&run[..], &["--warmup-steps", "100"]].concat());
+    // Peak and warm-up are those of the fitted runs where nothing else is said.
+    let json = place.json(&run);
+    assert_eq!(json["warmup_steps"], WARMUP);
     assert!((number(&json["final"]["loss"]) - last[2]).abs() < 1e-5);
     assert_eq!(json["peak_lr"], PEAK);
     let steps = json["curve"]["step"].as_array().unwrap().len();

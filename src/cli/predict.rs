@@ -112,7 +112,7 @@ fn schedule(args: &Args, fit: &Fit) -> Result<Schedule> {
         return Err(Error::input("--every 0: it must be at least 1"));
     }
     let fitted = fit.curves.iter().map(|c| c.peak_lr).fold(0.0, f64::max);
-    let warmup = 0;
+    let warmup = fit.curves.iter().map(|c| c.warmup).max().unwrap_or(0);
     Schedule::new(&ScheduleSpec {
         shape: args.schedule.parse()?,
         peak_lr: args.lr.unwrap_or(fitted),
