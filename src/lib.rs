@@ -12,6 +12,7 @@ pub mod law;
 pub mod model;
 pub mod ops;
 pub mod optim;
+pub mod report;
 pub mod schedule;
 pub mod text;
 pub mod train;

@@ -4,10 +4,14 @@ use crate::error::{Error, Result};
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 
+mod compare;
 mod evaluate;
 mod export;
+mod fit;
 mod flops;
 mod format;
+mod picture;
+mod predict;
 mod prepare;
 mod progress;
 mod resume;
@@ -34,6 +38,9 @@ enum Command {
     Prepare(prepare::Args),
     Export(export::Args),
     Schedule(schedule::Args),
+    Fit(fit::Args),
+    Predict(predict::Args),
+    Compare(compare::Args),
     Flops(flops::Args),
 }
 
@@ -72,6 +79,9 @@ fn run(command: Command) -> Result<()> {
         Command::Prepare(args) => prepare::run(args),
         Command::Export(args) => export::run(args),
         Command::Schedule(args) => schedule::run(args),
+        Command::Fit(args) => fit::run(args),
+        Command::Predict(args) => predict::run(args),
+        Command::Compare(args) => compare::run(args),
         Command::Flops(args) => flops::run(args),
     }
 }

@@ -1,9 +1,10 @@
 //! `lehr schedule`: shows what a schedule does, in the terminal and as CSV, SVG and JSON.
 
-mod plot;
-mod svg;
+mod picture;
 
+use super::format::wrap;
 use crate::error::{Error, Result};
+use crate::report::{chart::letter, svg, terminal};
 use crate::schedule::{Schedule, ScheduleSpec, Warmup, count, percent, sparkline};
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -75,7 +76,7 @@ pub fn run(args: Args) -> Result<()> {
         write_whole(path, |out| csv(out, &schedules))?;
     }
     if let Some(path) = &args.svg {
-        let picture = svg::draw(&schedules, args.tokens_per_step);
+        let picture = svg::draw(&picture::chart(&schedules, args.tokens_per_step));
         write_whole(path, |out| out.write_all(picture.as_bytes()))?;
     }
     let mut out = BufWriter::new(std::io::stdout().lock());
@@ -118,11 +119,6 @@ fn build(args: &Args) -> Result<Vec<Schedule>> {
         .collect()
 }
 
-/// What tells curve `i` from the others in words and plots.
-fn letter(i: usize) -> char {
-    (b'a' + i as u8) as char
-}
-
 fn words(out: &mut impl Write, schedules: &[Schedule], args: &Args) -> std::io::Result<()> {
     for (i, schedule) in schedules.iter().enumerate() {
         let indent = if schedules.len() > 1 {
@@ -131,34 +127,21 @@ fn words(out: &mut impl Write, schedules: &[Schedule], args: &Args) -> std::io::
         } else {
             ""
         };
-        writeln!(out, "{}", wrap(&schedule.describe(), 80, indent))?;
+        writeln!(
+            out,
+            "{}",
+            wrap(&schedule.describe(), 80, indent).trim_start()
+        )?;
         writeln!(out, "{indent}{}", spark(schedule))?;
         key_steps(out, schedule, args.tokens_per_step)?;
         writeln!(out)?;
     }
-    write!(out, "{}", plot::draw(schedules))?;
+    let chart = picture::chart(schedules, args.tokens_per_step);
+    write!(out, "{}", terminal::draw(&chart, terminal::colour_wanted()))?;
     for path in args.csv.iter().chain(&args.svg) {
         writeln!(out, "wrote {}", path.display())?;
     }
     Ok(())
-}
-
-/// Breaks at spaces so that no line, its indent included, passes `width` columns.
-fn wrap(text: &str, width: usize, indent: &str) -> String {
-    let mut lines = vec![String::new()];
-    for word in text.split(' ') {
-        let line = lines.last_mut().expect("starts with one line");
-        let used = indent.len() + line.chars().count();
-        if !line.is_empty() && used + 1 + word.chars().count() > width {
-            lines.push(word.to_string());
-        } else {
-            if !line.is_empty() {
-                line.push(' ');
-            }
-            line.push_str(word);
-        }
-    }
-    lines.join(&format!("\n{indent}"))
 }
 
 /// One sample a character: enough for a line, whatever the horizon.
@@ -317,11 +300,5 @@ mod tests {
         assert_eq!(sample(47, 48, 1000), 999);
         assert_eq!(sample(0, 1, 1), 0);
         assert_eq!(sample(47, 48, u64::MAX), u64::MAX - 1);
-    }
-
-    #[test]
-    fn wraps_at_spaces() {
-        assert_eq!(wrap("ab cd ef", 5, ""), "ab cd\nef");
-        assert_eq!(wrap("ab cd ef", 5, "  "), "ab\n  cd\n  ef");
     }
 }

@@ -135,6 +135,7 @@ pub(crate) fn finish(
                 points: curve.losses.len(),
                 bin: curve.bin,
                 peak_lr: curve.peak_lr,
+                warmup: curve.warmup,
                 steps: curve.path.steps.last().map_or(0, |&step| step as u64),
             })
             .collect(),

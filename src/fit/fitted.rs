@@ -36,6 +36,8 @@ pub struct FittedCurve {
     /// Steps a bin; 1: as logged.
     pub bin: u64,
     pub peak_lr: f64,
+    /// Warm-up steps; 0 where they were not known.
+    pub warmup: u64,
     /// Last fitted step.
     pub steps: u64,
 }

@@ -1,0 +1,22 @@
+//! Pictures: a [`Chart`] says what to show, and three renderers draw the same chart.
+//!
+//! - [`terminal`]: at most 80 columns of characters; legible without colour.
+//! - [`svg`]: no scripts, no fonts of its own, light and dark by media query.
+//! - [`png`]: light, at two pixels a point, with an embedded font.
+//!
+//! SVG and PNG are two writings of one [`scene`], so they cannot disagree. [`fitted`] makes the charts of
+//! fits, predictions and comparisons.
+
+pub mod chart;
+pub mod fitted;
+pub mod font;
+mod layout;
+mod place;
+pub mod png;
+pub mod scene;
+pub mod svg;
+pub mod terminal;
+pub mod ticks;
+
+pub use chart::{Axis, Chart, Data, Entry, Panel, Scale, Series};
+pub use ticks::Numbers;

@@ -1,0 +1,186 @@
+//! A chart as SVG: no scripts, no fonts of its own, light and dark by media query.
+
+use super::chart::Chart;
+use super::layout::lay_out;
+use super::scene::{AREA_OPACITY, Anchor, DOTS_OPACITY, GROUND, HALO, Ink, Shape};
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+/// The whole file.
+pub fn draw(chart: &Chart) -> String {
+    let scene = lay_out(chart);
+    let (width, height) = (short(scene.width), short(scene.height));
+    let mut body = String::new();
+    let mut inks = BTreeMap::new();
+    for shape in &scene.shapes {
+        let ink = write(&mut body, shape);
+        inks.insert(class(ink), ink);
+    }
+    format!(
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" \
+         width=\"{width}\" height=\"{height}\" role=\"img\" \
+         font-family=\"Roboto, system-ui, sans-serif\">\n<title>{}</title>\n{}\
+         <rect class=\"ground\" width=\"{width}\" height=\"{height}\"/>\n{body}</svg>\n",
+        escape(&scene.title),
+        style(&inks)
+    )
+}
+
+/// Only the inks that are used. `color` is inherited, so that one rule serves strokes and fills.
+fn style(inks: &BTreeMap<String, Ink>) -> String {
+    let rules = |ground: usize| {
+        let ground_colour = GROUND[ground];
+        let mut rules =
+            format!(".ground {{ color: {ground_colour} }}\n.halo {{ stroke: {ground_colour} }}\n");
+        for (class, ink) in inks {
+            let _ = writeln!(rules, ".{class} {{ color: {} }}", ink.colours()[ground]);
+        }
+        rules
+    };
+    format!(
+        "<style>\n.ground, text, circle, .dots path, polygon {{ fill: currentColor }}\n\
+         line, polyline {{ stroke: currentColor; fill: none; stroke-linejoin: round }}\n\
+         .halo {{ paint-order: stroke; stroke-width: {HALO}; stroke-linejoin: round }}\n\
+         polygon {{ opacity: {AREA_OPACITY} }}\n.dots {{ opacity: {DOTS_OPACITY} }}\n{}\
+         @media (prefers-color-scheme: dark) {{\n{}}}\n</style>\n",
+        rules(0),
+        rules(1)
+    )
+}
+
+fn class(ink: Ink) -> String {
+    match ink {
+        Ink::Text => "text".into(),
+        Ink::Muted => "muted".into(),
+        Ink::Grid => "grid".into(),
+        Ink::Axis => "axis".into(),
+        Ink::Key(key) => format!("k{key}"),
+    }
+}
+
+/// Writes one shape and returns its ink. Writing to a String cannot fail.
+fn write(out: &mut String, shape: &Shape) -> Ink {
+    match shape {
+        Shape::Line {
+            ink,
+            points,
+            width,
+            dashed,
+        } => {
+            let dashes: Vec<String> = ink.dashes().iter().map(|d| short(*d)).collect();
+            let dashes = match *dashed && !dashes.is_empty() {
+                true => format!(" stroke-dasharray=\"{}\"", dashes.join(" ")),
+                false => String::new(),
+            };
+            let class = class(*ink);
+            let width = short(*width);
+            let _ = match points[..] {
+                [(x1, y1), (x2, y2)] => writeln!(
+                    out,
+                    "<line class=\"{class}\" stroke-width=\"{width}\"{dashes} \
+                     x1=\"{}\" y1=\"{}\" x2=\"{}\" y2=\"{}\"/>",
+                    short(x1),
+                    short(y1),
+                    short(x2),
+                    short(y2)
+                ),
+                _ => writeln!(
+                    out,
+                    "<polyline class=\"{class}\" stroke-width=\"{width}\"{dashes} points=\"{}\"/>",
+                    list(points)
+                ),
+            };
+            *ink
+        }
+        Shape::Area { ink, points } => {
+            let _ = writeln!(
+                out,
+                "<polygon class=\"{}\" points=\"{}\"/>",
+                class(*ink),
+                list(points)
+            );
+            *ink
+        }
+        Shape::Dots {
+            ink,
+            points,
+            radius,
+        } => {
+            let _ = writeln!(out, "<g class=\"{} dots\">", class(*ink));
+            for (x, y) in points {
+                let _ = writeln!(
+                    out,
+                    "<circle cx=\"{}\" cy=\"{}\" r=\"{}\"/>",
+                    short(*x),
+                    short(*y),
+                    short(*radius)
+                );
+            }
+            let _ = writeln!(out, "</g>");
+            *ink
+        }
+        Shape::Text {
+            ink,
+            at,
+            size,
+            anchor,
+            text,
+            halo,
+        } => {
+            let halo = if *halo { " halo" } else { "" };
+            let anchor = match anchor {
+                Anchor::Start => "",
+                Anchor::Middle => " text-anchor=\"middle\"",
+                Anchor::End => " text-anchor=\"end\"",
+            };
+            let _ = writeln!(
+                out,
+                "<text class=\"{}{halo}\" x=\"{}\" y=\"{}\" font-size=\"{}\"{anchor}>{}</text>",
+                class(*ink),
+                short(at.0),
+                short(at.1),
+                short(*size),
+                escape(text)
+            );
+            *ink
+        }
+    }
+}
+
+fn list(points: &[(f64, f64)]) -> String {
+    let all: Vec<String> = points
+        .iter()
+        .map(|(x, y)| format!("{},{}", short(*x), short(*y)))
+        .collect();
+    all.join(" ")
+}
+
+/// Hundredths of a point, without idle zeros.
+fn short(value: f64) -> String {
+    let text = format!("{value:.2}");
+    text.trim_end_matches('0').trim_end_matches('.').to_string()
+}
+
+fn escape(text: &str) -> String {
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_short() {
+        assert_eq!(short(12.0), "12");
+        assert_eq!(short(0.126), "0.13");
+        assert_eq!(short(-3.10), "-3.1");
+        assert_eq!(short(100.0), "100");
+    }
+
+    #[test]
+    fn names_cannot_break_the_file() {
+        assert_eq!(escape("a<b & c>"), "a&lt;b &amp; c&gt;");
+    }
+}
