@@ -17,7 +17,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 /// The law that we recommend, with the default settings of `lehr fit`, for data never seen.
-pub const GENERAL: &str = "general";
+pub const GENERAL: &str = "elr";
 
 /// More laws than this are not drawn in the terminal.
 const MOST_DRAWN: usize = 3;
