@@ -1,10 +1,13 @@
 //! Laws of the form `L = L0 + A·S₁^−α − R`: one base, and a response `R` to the changes of the LR that
 //! each law brings. Offsets of S₁, warm-up rules and fixed parameters are handled here, once for all.
 
+use super::base::{
+    SIGMA, TYPICAL_DROP, base_bounds, base_parameters, base_starts, expand, fix, free, sigma_bounds,
+};
 use super::kernel::adjoint::{Adjoint, Steps};
 use super::path::LR_FLOOR;
 use super::{Bounds, Law, LawOptions, Node, Parameter, Path, Prior, Run, Scales, WarmupRule};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use std::sync::Arc;
 
 /// Full parameter lists are `L0, A, alpha`, then the response's own, then `sigma`.
@@ -12,9 +15,6 @@ pub(super) const L0: usize = 0;
 pub(super) const A: usize = 1;
 pub(super) const ALPHA: usize = 2;
 pub(super) const OWN: usize = 3;
-
-/// Nats that a decay of the LR to a tenth typically gains: where fits of amplitudes start.
-pub(super) const TYPICAL_DROP: f64 = 0.15;
 
 /// The part of a law that answers to changes of the LR.
 pub(super) trait Response: Send + Sync {
@@ -28,8 +28,8 @@ pub(super) trait Response: Send + Sync {
     fn parameters(&self) -> Vec<Parameter>;
     /// One a parameter of its own.
     fn bounds(&self, scales: &Scales) -> Vec<Bounds>;
-    /// Starts of its own parameters, best guess first.
-    fn starts(&self, scales: &Scales) -> Vec<Vec<f64>>;
+    /// Starts of its own parameters beside a base with this α, best guess first; as many for every α.
+    fn starts(&self, scales: &Scales, alpha: f64) -> Vec<Vec<f64>>;
     /// Values of own parameters that this law holds fixed unless told otherwise: (index, value).
     fn fixed(&self) -> Vec<(usize, f64)> {
         Vec::new()
@@ -168,89 +168,7 @@ pub(super) struct Composed<R> {
     logs: Vec<bool>,
     /// Of the full list: column where free.
     columns: Vec<Option<usize>>,
-    /// What the user fixed, by name.
-    held: Vec<(String, f64)>,
-    offset: bool,
-    rule: WarmupRule,
-}
-
-fn base_parameters(names: [&'static str; 3]) -> [Parameter; 3] {
-    [
-        Parameter {
-            name: names[0],
-            unit: "nats",
-            what: "loss that no schedule gets below",
-            log: false,
-        },
-        Parameter {
-            name: names[1],
-            unit: "nats·(lr·step)^alpha",
-            what: "reducible loss at intrinsic time 1",
-            log: true,
-        },
-        Parameter {
-            name: names[2],
-            unit: "",
-            what: "exponent of intrinsic time",
-            log: true,
-        },
-    ]
-}
-
-const SIGMA: Parameter = Parameter {
-    name: "sigma",
-    unit: "lr·step",
-    what: "offset of intrinsic time, for a warm-up not logged",
-    log: false,
-};
-
-/// Bounds of `L0, A, alpha`.
-pub(super) fn base_bounds(scales: &Scales) -> Vec<Bounds> {
-    let reach = scales.s1.max(1.0 / scales.s1).powi(2);
-    vec![
-        Bounds {
-            low: 0.0,
-            high: scales.loss_low,
-        },
-        Bounds {
-            low: 1e-4 / reach,
-            high: 1e4 * reach,
-        },
-        Bounds {
-            low: 0.01,
-            high: 3.0,
-        },
-    ]
-}
-
-/// Starts of `L0, A, alpha`: power laws through the first and, `above` the lowest, the last loss, for
-/// floors at several depths under the lowest loss.
-pub(super) fn base_starts(scales: &Scales, above: f64) -> Vec<[f64; 3]> {
-    let range = (scales.loss_high - scales.loss_low).max(1e-3);
-    let ratio = (scales.s1 / scales.s1_first).max(1.0 + 1e-6).ln();
-    let last = scales.loss_low + above.min(0.5 * range);
-    [0.4, 0.1, 1.0]
-        .map(|depth| {
-            let l0 = (scales.loss_low - depth * range).max(0.3 * scales.loss_low);
-            let alpha = ((scales.loss_high - l0) / (last - l0)).ln() / ratio;
-            let alpha = if alpha.is_finite() {
-                alpha.clamp(0.1, 1.0)
-            } else {
-                0.5
-            };
-            let a = (last - l0).max(1e-3) * scales.s1.powf(alpha);
-            [l0, a, alpha]
-        })
-        .to_vec()
-}
-
-/// Bounds and start of the offset sigma. Lower than half the first point's S₁ the point itself would lie
-/// in the warm-up that sigma stands for.
-pub(super) fn sigma_bounds(scales: &Scales) -> Bounds {
-    Bounds {
-        low: -0.75 * scales.s1_first,
-        high: 0.5 * scales.s1,
-    }
+    options: LawOptions,
 }
 
 impl<R: Response> Composed<R> {
@@ -279,31 +197,13 @@ impl<R: Response> Composed<R> {
             fixed,
             logs: all.iter().map(|parameter| parameter.log).collect(),
             columns,
-            held: options.fixed.clone(),
-            offset: options.s1_offset,
-            rule: options.warmup,
+            options: options.clone(),
         })
     }
 
-    fn expand(&self, free: &[f64]) -> Vec<f64> {
-        let mut free = free.iter();
-        self.fixed
-            .iter()
-            .map(|fixed| fixed.unwrap_or_else(|| *free.next().expect("one value a parameter")))
-            .collect()
-    }
-
-    /// Of a list over all parameters, the free ones.
-    fn free<T: Copy>(&self, all: &[T]) -> Vec<T> {
-        all.iter()
-            .zip(&self.columns)
-            .filter_map(|(value, column)| column.map(|_| *value))
-            .collect()
-    }
-
     fn view<'a>(&self, path: &'a Path, all: &'a [f64]) -> View<'a> {
-        let sigma = if self.offset { all[all.len() - 1] } else { 0.0 };
-        let (first, deficit) = match self.rule {
+        let sigma = if self.options.s1_offset { all[all.len() - 1] } else { 0.0 };
+        let (first, deficit) = match self.options.warmup {
             WarmupRule::Rise => (0, 0.0),
             WarmupRule::Ignored => (path.warmup_nodes, 0.0),
             WarmupRule::ConstantPeak => (path.warmup_nodes, path.warmup_deficit),
@@ -314,35 +214,9 @@ impl<R: Response> Composed<R> {
             first,
             shift: sigma + deficit,
             sigma,
-            offset: self.offset,
+            offset: self.options.s1_offset,
         }
     }
-}
-
-/// Enters the user's fixed values; an unknown name is an error that names the law's parameters.
-pub(super) fn fix(
-    law: &str,
-    all: &[Parameter],
-    fixed: &mut [Option<f64>],
-    wanted: &[(String, f64)],
-) -> Result<()> {
-    for (name, value) in wanted {
-        let Some(index) = all.iter().position(|parameter| parameter.name == name) else {
-            let names: Vec<&str> = all.iter().map(|parameter| parameter.name).collect();
-            return Err(Error::input(format!(
-                "the law {law} has no parameter {name} to fix; it has {}",
-                names.join(", ")
-            )));
-        };
-        if !value.is_finite() || (all[index].log && *value <= 0.0) {
-            return Err(Error::input(format!(
-                "{name} of the law {law} cannot be fixed at {value}; give a {} number",
-                if all[index].log { "positive" } else { "finite" }
-            )));
-        }
-        fixed[index] = Some(*value);
-    }
-    Ok(())
 }
 
 impl<R: Response> Law for Composed<R> {
@@ -369,35 +243,40 @@ impl<R: Response> Law for Composed<R> {
     fn bounds(&self, scales: &Scales) -> Vec<Bounds> {
         let mut all = base_bounds(scales);
         all.extend(self.response.bounds(scales));
-        if self.offset {
+        if self.options.s1_offset {
             all.push(sigma_bounds(scales));
         }
-        self.free(&all)
+        free(&all, &self.fixed)
     }
 
     fn starts(&self, scales: &Scales) -> Vec<Vec<f64>> {
         let bounds = self.bounds(scales);
         // Counted as a rise, the warm-up lifts the whole curve by what a full decay would gain.
         let lifted = Scales {
-            loss_low: match self.rule {
+            loss_low: match self.options.warmup {
                 WarmupRule::Rise => scales.loss_low - TYPICAL_DROP,
                 _ => scales.loss_low,
             },
             ..*scales
         };
+        let bases = base_starts(&lifted, TYPICAL_DROP);
+        let own: Vec<Vec<Vec<f64>>> = bases
+            .iter()
+            .map(|base| self.response.starts(scales, base[ALPHA]))
+            .collect();
         let mut starts: Vec<Vec<f64>> = Vec::new();
-        for own in self.response.starts(scales) {
-            for base in base_starts(&lifted, TYPICAL_DROP) {
+        for i in 0..own[0].len() {
+            for (base, own) in bases.iter().zip(&own) {
                 let mut all = base.to_vec();
-                all.extend_from_slice(&own);
-                if self.offset {
-                    all.push(if starts.len() % 2 == 0 {
+                all.extend_from_slice(&own[i]);
+                if self.options.s1_offset {
+                    all.push(if starts.len().is_multiple_of(2) {
                         0.0
                     } else {
                         -0.3 * scales.s1_first
                     });
                 }
-                let mut start = self.free(&all);
+                let mut start = free(&all, &self.fixed);
                 for (value, bounds) in start.iter_mut().zip(&bounds) {
                     *value = value.clamp(bounds.low, bounds.high);
                 }
@@ -410,18 +289,13 @@ impl<R: Response> Law for Composed<R> {
     }
 
     fn options(&self) -> LawOptions {
-        LawOptions {
-            s1_offset: self.offset,
-            warmup: self.rule,
-            fixed: self.held.clone(),
-        }
+        self.options.clone()
     }
 
     fn prelude(&self) -> Option<Arc<dyn Law>> {
         self.response.prelude(&LawOptions {
-            s1_offset: self.offset,
-            warmup: self.rule,
             fixed: Vec::new(),
+            ..self.options()
         })
     }
 
@@ -450,7 +324,7 @@ impl<R: Response> Law for Composed<R> {
         out: &mut [f64],
         mut jacobian: Option<&mut [f64]>,
     ) {
-        let all = self.expand(parameters);
+        let all = expand(&self.fixed, parameters);
         let view = self.view(path, &all);
         if let Some(jacobian) = &mut jacobian {
             jacobian.fill(0.0);
@@ -469,7 +343,7 @@ impl<R: Response> Law for Composed<R> {
                 columns.subtract(point, L0, -1.0);
                 columns.subtract(point, A, -power);
                 columns.subtract(point, ALPHA, a * ln * power);
-                if self.offset {
+                if self.options.s1_offset {
                     columns.subtract(
                         point,
                         all.len() - 1,
@@ -482,7 +356,7 @@ impl<R: Response> Law for Composed<R> {
     }
 
     fn schedule_gradient(&self, run: &Run, parameters: &[f64]) -> (f64, Vec<f64>) {
-        let all = self.expand(parameters);
+        let all = expand(&self.fixed, parameters);
         let steps = run.lrs.len();
         let path = Path::exact(run.lrs, run.warmup, &[steps as u64]).of_size(run.size);
         let view = self.view(&path, &all);
@@ -497,7 +371,7 @@ impl<R: Response> Law for Composed<R> {
             &Steps {
                 lrs: run.lrs,
                 s1: &s1,
-                first: match self.rule {
+                first: match self.options.warmup {
                     WarmupRule::Rise => 0,
                     _ => warmup.max(1),
                 },
@@ -508,7 +382,7 @@ impl<R: Response> Law for Composed<R> {
         let power = all[A] * (-all[ALPHA] * ln).exp();
         let by_time = -all[ALPHA] * power / time.value * time.by_s1;
         // What every LR up to the end moves alike, then what moves with the time of each change.
-        let mut later = by_time - adjoint.end;
+        let mut later = by_time - adjoint.end - adjoint.end_amplitude;
         let mut gradient = vec![0.0; steps];
         // Amplitudes of changes in the warm-up hang on the S₁ of its end.
         let at_warmup_end: f64 = adjoint.amplitude[..warmup].iter().sum();
@@ -525,8 +399,9 @@ impl<R: Response> Law for Composed<R> {
                 later -= adjoint.amplitude[s];
             }
         }
-        if self.rule == WarmupRule::ConstantPeak && warmup > 0 {
-            let by_shift = by_time - adjoint.amplitude.iter().sum::<f64>();
+        if self.options.warmup == WarmupRule::ConstantPeak && warmup > 0 {
+            let amplitudes = adjoint.amplitude.iter().sum::<f64>() + adjoint.end_amplitude;
+            let by_shift = by_time - amplitudes;
             for value in &mut gradient[..warmup] {
                 *value -= by_shift;
             }

@@ -1,6 +1,26 @@
 //! Laws of the loss under learning-rate schedules: one file a law, behind one trait.
+//!
+//! A law is asked for by name ([`by_name`], [`NAMES`]), sees schedules as [`Path`]s, and gives losses with their
+//! derivatives in its parameters ([`Law::evaluate`]) and in the schedule ([`Law::schedule_gradient`]).
+//!
+//! # Conventions
+//! The papers write `S₁(t) = Σ_{τ≤t} η_τ` and `S_k(t) = S₁(t) − S₁(k−1)` with step t included. Here a point at step t
+//! has had t updates, `S₁(t) = Σ_{s<t} η_s`, and the change from `η_{k−1}` to `η_k` happens at `S₁(k)`, so
+//! `S_k(t) = S₁(t) − S₁(k) = Σ_{k≤s<t} η_s`: the papers' numbers, one step on. Warm-up always counts in S₁ with its
+//! true LRs (the papers' `S_W`); whether its rises get a response is [`WarmupRule`].
+//!
+//! # Adding a law
+//! Most are `L0 + A·S₁^−α − R`: write R as a `Response` (see `composed.rs`) over the kernels of [`kernel`], and name it
+//! in `names.rs`. The tests in `tests.rs` then hold it to finite differences, finite values anywhere within its
+//! bounds, and starts that do not depend on the units of the LR.
 
+mod base;
+mod chinchilla;
 mod composed;
+mod convex;
+mod forward_momentum;
+mod fsl;
+mod hybrid;
 pub mod kernel;
 mod mpl;
 mod names;
@@ -10,9 +30,10 @@ pub mod path;
 mod power;
 #[cfg(test)]
 mod public_curves;
+mod sized;
 #[cfg(test)]
 mod tests;
-mod tissue;
+pub mod tissue;
 
 use std::sync::Arc;
 

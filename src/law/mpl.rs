@@ -1,6 +1,7 @@
 //! The multi-power law and its published ablations.
 
-use super::composed::{Columns, Composed, OWN, Response, TYPICAL_DROP, View};
+use super::base::TYPICAL_DROP;
+use super::composed::{Columns, Composed, OWN, Response, View};
 use super::kernel::adjoint::{Adjoint, Steps};
 use super::kernel::{Clock, Power, exponential};
 use super::opl::{Lldl, amplitude, amplitude_bounds};
@@ -130,7 +131,7 @@ impl Response for Mpl {
         all
     }
 
-    fn starts(&self, scales: &Scales) -> Vec<Vec<f64>> {
+    fn starts(&self, scales: &Scales, _: f64) -> Vec<Vec<f64>> {
         // (C·η^−γ·S₁ at the highest LR, β, γ).
         [
             (1e3, 0.5, 0.5),

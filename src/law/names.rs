@@ -1,11 +1,13 @@
 //! Laws by name.
 
-use super::composed::Composed;
-use super::{Law, LawOptions, mpl, opl, tissue};
+use super::composed::{Composed, Response};
+use super::{Law, LawOptions};
+use super::{chinchilla, convex, forward_momentum, fsl, hybrid, mpl, opl, sized, tissue};
 use crate::error::{Error, Result};
 
 /// What [`by_name`] takes.
 pub const NAMES: &[&str] = &[
+    "chinchilla",
     "opl",
     "lldl",
     "tissue",
@@ -16,6 +18,15 @@ pub const NAMES: &[&str] = &[
     "mpl-no-gamma",
     "mpl-spl",
     "mpl-mel",
+    "fsl",
+    "fsl-fixed",
+    "mplx",
+    "mplx-free",
+    "hybrid",
+    "hybrid-course",
+    "forward-momentum",
+    "convex",
+    "sized",
 ];
 
 /// Other names for the same laws.
@@ -28,6 +39,12 @@ const ALIASES: &[(&str, &str)] = &[
     ("no-gamma", "mpl-no-gamma"),
     ("spl", "mpl-spl"),
     ("mel", "mpl-mel"),
+    ("cdsl", "chinchilla"),
+    ("functional", "fsl"),
+    ("fsl-1.5", "fsl-fixed"),
+    ("hybrid-s3", "hybrid-course"),
+    ("fm", "forward-momentum"),
+    ("bound", "convex"),
 ];
 
 /// The law of that name, in any case and with `_` for `-`.
@@ -41,21 +58,32 @@ pub fn by_name(name: &str, options: &LawOptions) -> Result<Box<dyn Law>> {
         .find(|(alias, _)| *alias == wanted)
         .map_or(wanted.as_str(), |(_, name)| name);
     Ok(match wanted {
-        "opl" => Box::new(Composed::new(opl::Opl, options)?),
-        "lldl" => Box::new(Composed::new(opl::Lldl, options)?),
-        "tissue" => Box::new(Composed::new(tissue::Tissue(tissue::Form::Plain), options)?),
-        "tissue-999" => Box::new(Composed::new(tissue::Tissue(tissue::Form::Fixed), options)?),
-        "tissue-power" => Box::new(Composed::new(tissue::Tissue(tissue::Form::Power), options)?),
-        "tissue-lr" => Box::new(Composed::new(
-            tissue::Tissue(tissue::Form::LrWeighted),
-            options,
-        )?),
-        "mpl" => Box::new(Composed::new(mpl::Mpl(mpl::Form::Full), options)?),
-        "mpl-no-gamma" => Box::new(Composed::new(mpl::Mpl(mpl::Form::NoGamma), options)?),
-        "mpl-spl" => Box::new(Composed::new(mpl::Mpl(mpl::Form::Steps), options)?),
-        "mpl-mel" => Box::new(Composed::new(mpl::Mpl(mpl::Form::Exponential), options)?),
+        "chinchilla" => Box::new(chinchilla::Chinchilla::new(options)?),
+        "opl" => composed(opl::Opl, options)?,
+        "lldl" => composed(opl::Lldl, options)?,
+        "tissue" => composed(tissue::Tissue(tissue::Form::Plain), options)?,
+        "tissue-999" => composed(tissue::Tissue(tissue::Form::Fixed), options)?,
+        "tissue-power" => composed(tissue::Tissue(tissue::Form::Power), options)?,
+        "tissue-lr" => composed(tissue::Tissue(tissue::Form::LrWeighted), options)?,
+        "mpl" => composed(mpl::Mpl(mpl::Form::Full), options)?,
+        "mpl-no-gamma" => composed(mpl::Mpl(mpl::Form::NoGamma), options)?,
+        "mpl-spl" => composed(mpl::Mpl(mpl::Form::Steps), options)?,
+        "mpl-mel" => composed(mpl::Mpl(mpl::Form::Exponential), options)?,
+        "fsl" => composed(fsl::Fsl { fixed: false }, options)?,
+        "fsl-fixed" => composed(fsl::Fsl { fixed: true }, options)?,
+        "mplx" => composed(fsl::Mplx { free: false }, options)?,
+        "mplx-free" => composed(fsl::Mplx { free: true }, options)?,
+        "hybrid" => composed(hybrid::Hybrid, options)?,
+        "hybrid-course" => composed(hybrid::CourseHybrid, options)?,
+        "forward-momentum" => composed(forward_momentum::ForwardMomentum, options)?,
+        "convex" => Box::new(convex::Convex::new(options)?),
+        "sized" => composed(sized::Sized, options)?,
         _ => return Err(unknown(name)),
     })
+}
+
+fn composed(response: impl Response + 'static, options: &LawOptions) -> Result<Box<dyn Law>> {
+    Ok(Box::new(Composed::new(response, options)?))
 }
 
 fn unknown(name: &str) -> Error {

@@ -1,6 +1,7 @@
 //! The one-power law, and its correction by the LR itself: `L = L0 + A·S₁^−α − B·(η₀ − η_t)`.
 
-use super::composed::{Columns, OWN, Response, TYPICAL_DROP, View};
+use super::base::TYPICAL_DROP;
+use super::composed::{Columns, OWN, Response, View};
 use super::kernel::adjoint::{Adjoint, Steps};
 use super::{Bounds, Parameter, Scales};
 
@@ -23,7 +24,7 @@ impl Response for Opl {
     fn bounds(&self, _: &Scales) -> Vec<Bounds> {
         Vec::new()
     }
-    fn starts(&self, _: &Scales) -> Vec<Vec<f64>> {
+    fn starts(&self, _: &Scales, _: f64) -> Vec<Vec<f64>> {
         vec![Vec::new()]
     }
     fn respond(&self, _: &View, _: &mut [f64], _: &mut Columns) {}
@@ -52,7 +53,7 @@ impl Response for Lldl {
     fn bounds(&self, scales: &Scales) -> Vec<Bounds> {
         vec![amplitude_bounds(scales)]
     }
-    fn starts(&self, scales: &Scales) -> Vec<Vec<f64>> {
+    fn starts(&self, scales: &Scales, _: f64) -> Vec<Vec<f64>> {
         vec![vec![TYPICAL_DROP / scales.lr]]
     }
     fn respond(&self, view: &View, out: &mut [f64], jacobian: &mut Columns) {

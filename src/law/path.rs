@@ -1,6 +1,6 @@
 //! A schedule as laws see it: intrinsic time at the points, and the changes of the LR before them.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// A change of the LR, or several adjacent ones taken together.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -16,6 +16,7 @@ pub struct Node {
     /// The LR that sets the speed of the response, `η_k` of the papers: `after`, or for several
     /// changes the mean of their `after`s near this node. At least [`LR_FLOOR`] × the peak.
     pub lr: f64,
+    pub ln_lr: f64,
 }
 
 impl Node {
@@ -65,6 +66,17 @@ pub struct Path {
     pub ln_s1: Vec<f64>,
     /// `S₁` of a point is taken as no less than this: the first LR that is not 0.
     pub s1_floor: f64,
+    pub(super) sums: Sums,
+}
+
+/// Sums over the steps of a path that hang on no fitted parameter, each at every point and made when
+/// first asked for.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Sums {
+    pub omega: OnceLock<Vec<f64>>,
+    /// Without and with the warm-up.
+    pub forward_momentum: [OnceLock<Vec<f64>>; 2],
+    pub jumps: OnceLock<Vec<f64>>,
 }
 
 /// One change at one step.
@@ -101,6 +113,7 @@ impl Path {
                 before: change.before,
                 after: change.after,
                 lr: change.after,
+                ln_lr: 0.0,
             }));
         })
     }
@@ -162,6 +175,7 @@ impl Path {
             horizon: lrs.len().max(last),
             lrs: run,
             ln_s1: Vec::with_capacity(steps.len()),
+            sums: Sums::default(),
         };
         let mut pending: Vec<Change> = Vec::new();
         let (mut s1, mut lost, mut level) = (0.0, 0.0, 0.0);
@@ -212,6 +226,7 @@ impl Path {
         path.warmup_nodes = path.warmup_nodes.max(path.nodes.len().min(1));
         for node in &mut path.nodes {
             node.lr = node.lr.max(LR_FLOOR * peak).max(f64::MIN_POSITIVE);
+            node.ln_lr = node.lr.ln();
         }
         path
     }
@@ -228,6 +243,7 @@ fn merge(block: &[Change], nodes: &mut Vec<Node>) {
             before: first.before,
             after: first.after,
             lr: first.after,
+            ln_lr: 0.0,
         });
         return;
     }
@@ -253,6 +269,101 @@ fn merge(block: &[Change], nodes: &mut Vec<Node>) {
             after,
             // Along a fall the LR is above its mean at the earlier node; along a rise, below.
             lr: lr - sign * lr_sd * total.signum(),
+            ln_lr: 0.0,
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Warm-up over 10 steps, plateau, cosine, one sharp drop, and a rise again.
+    fn lrs() -> Vec<f64> {
+        (0..500)
+            .map(|s| match s {
+                0..10 => 1e-3 * (s + 1) as f64 / 10.0,
+                10..100 => 1e-3,
+                100..300 => 5.5e-4 + 4.5e-4 * (0.0157 * (s - 100) as f64).cos(),
+                300..400 => 2e-5,
+                _ => 2e-5 + 1e-6 * (s - 400) as f64,
+            })
+            .collect()
+    }
+
+    #[test]
+    fn points_count_updates_done() {
+        let path = Path::exact(&[1.0, 2.0, 2.0, 0.5], 2, &[0, 1, 3, 4, 6]);
+        assert_eq!(path.s1, [0.0, 1.0, 5.0, 5.5, 6.5]);
+        assert_eq!(path.lr, [1.0, 1.0, 2.0, 0.5, 0.5]);
+        assert_eq!(path.seen, [0, 1, 2, 3, 3]);
+        let nodes: Vec<_> = path
+            .nodes
+            .iter()
+            .map(|n| (n.step, n.s1, n.before, n.after))
+            .collect();
+        let expected = [
+            (0.0, 0.0, 0.0, 1.0),
+            (1.0, 1.0, 1.0, 2.0),
+            (3.0, 5.0, 2.0, 0.5),
+        ];
+        assert_eq!(nodes, expected);
+        assert_eq!(
+            (path.warmup_nodes, path.warmup_s1, path.warmup_deficit),
+            (2, 3.0, 1.0)
+        );
+        assert_eq!((path.peak, path.horizon), (2.0, 6));
+    }
+
+    #[test]
+    fn grouping_keeps_drops_means_and_variances() {
+        let lrs = lrs();
+        let points = [5, 50, 120, 121, 200, 310, 450, 500];
+        let exact = Path::exact(&lrs, 10, &points);
+        for span in [1, 7, 64, 1000] {
+            let grouped = Path::grouped(&lrs, 10, &points, span);
+            assert_eq!(grouped.s1, exact.s1);
+            if span == 1 {
+                assert_eq!(grouped, exact);
+            }
+            assert!(span == 1 || grouped.nodes.len() < exact.nodes.len());
+            assert_eq!(grouped.nodes[0], exact.nodes[0]);
+            // Between any two points (and the end of the warm-up) the moments weighted by drop agree.
+            let stretch = |path: &Path, from: f64, to: f64| {
+                let mut sums = [0.0; 5];
+                for node in path.nodes.iter().filter(|n| from <= n.step && n.step < to) {
+                    let moments = [1.0, node.step, node.step.powi(2), node.s1, node.s1.powi(2)];
+                    for (sum, moment) in sums.iter_mut().zip(moments) {
+                        *sum += node.drop() * moment;
+                    }
+                }
+                sums
+            };
+            let ends = [0, 1, 5, 10, 50, 120, 121, 200, 310, 450, 500];
+            for pair in ends.windows(2) {
+                let (from, to) = (pair[0] as f64, pair[1] as f64);
+                let (a, b) = (stretch(&grouped, from, to), stretch(&exact, from, to));
+                for (a, b) in a.iter().zip(b) {
+                    assert!(
+                        (a - b).abs() <= 1e-9 * b.abs().max(1e-9),
+                        "span {span} {pair:?}: {a} {b}"
+                    );
+                }
+            }
+            for (point, &step) in points.iter().enumerate() {
+                let before = grouped
+                    .nodes
+                    .iter()
+                    .filter(|n| n.step < step as f64)
+                    .count();
+                assert_eq!(grouped.seen[point], before, "span {span} step {step}");
+            }
+        }
+    }
+
+    #[test]
+    fn rounding_of_a_schedule_is_no_change() {
+        let lrs: Vec<f64> = (0..100).map(|s| 1e-3 + 1e-19 * (s % 3) as f64).collect();
+        assert_eq!(Path::exact(&lrs, 0, &[100]).nodes.len(), 1);
     }
 }

@@ -93,7 +93,7 @@ fn all_laws(offset: bool, rule: WarmupRule) -> Vec<Box<dyn Law>> {
 }
 
 #[test]
-fn starts_lie_within_bounds_and_do_not_depend_on_units() {
+fn starts_lie_within_bounds() {
     let scales = Scales {
         lr: 3e-4,
         s1: 7.0,
@@ -119,7 +119,9 @@ fn starts_lie_within_bounds_and_do_not_depend_on_units() {
 fn jacobian_equals_finite_differences() {
     for warmup in [0, 40] {
         for (shape, lrs) in schedules(400, warmup, 2e-3) {
-            let steps: Vec<u64> = (4..=20).map(|i| i * 20).collect();
+            // Few enough points for the direct sum: what the stream makes of it is tested by itself,
+            // and its own error of 1e-8 would swamp the differences.
+            let steps = [80, 150, 230, 300, 340, 400];
             let path = Path::exact(&lrs, warmup as u64, &steps).of_size(Some(3e7));
             let scales = scales(&path);
             for rule in RULES {
@@ -213,6 +215,11 @@ fn schedule_gradient_equals_finite_differences() {
                             warmup: warmup as u64,
                             size,
                         };
+                        // Adam's second moment bends within drops of 1e-7.
+                        let h = match law.name() {
+                            "forward-momentum" => |_: f64| 2e-9,
+                            _ => |lr: f64| 2e-3 * lr,
+                        };
                         let (loss, gradient) = law.schedule_gradient(&run, &parameters);
                         let case = format!("{} {shape} {warmup} {rule:?}", law.name());
                         let expected = predict(&*law, &of(&lrs), &parameters)[0];
@@ -222,7 +229,15 @@ fn schedule_gradient_equals_finite_differences() {
                         );
                         let typical = gradient.iter().fold(0.0, |high: f64, v| high.max(v.abs()));
                         for s in (0..90).step_by(3).chain([1, 11, 12, 13, 71, 89]) {
-                            if lrs[s] < 0.02 * 2e-3 {
+                            // At the floor of the LR, or moving that of S₁ (the first LR), which is
+                            // how old a first rise counts where an amplitude hangs on it.
+                            let floor = s == 0 && warmup == 0 && rule == WarmupRule::Rise;
+                            // The course's S₃ jumps where a drop crosses 5 %.
+                            let jumps = law.name() == "hybrid-course"
+                                && lrs[s.max(1) - 1..90.min(s + 2)]
+                                    .windows(2)
+                                    .any(|pair| (1.0 - pair[1] / pair[0] - 0.05).abs() < 0.005);
+                            if lrs[s] < 0.02 * 2e-3 || floor || jumps {
                                 continue;
                             }
                             let found = derivative(
@@ -232,7 +247,7 @@ fn schedule_gradient_equals_finite_differences() {
                                     predict(&*law, &of(&moved), &parameters)[0]
                                 },
                                 lrs[s],
-                                2e-3 * lrs[s],
+                                h(lrs[s]),
                             );
                             assert!(
                                 (found - gradient[s]).abs() <= 1e-6 * typical,
@@ -265,4 +280,102 @@ fn unknown_names_get_the_nearest() {
     };
     let message = by_name("mpl", &fixed).err().unwrap().to_string();
     assert!(message.contains("has no parameter delta"), "{message}");
+}
+
+/// Anywhere within the bounds, corners first, on schedules that begin or end at 0 or stand there throughout.
+#[test]
+fn finite_within_bounds() {
+    let ending_at_zero: Vec<f64> = (0..200)
+        .map(|s| 1e-3 * (1.0 - (s as f64 / 150.0)).max(0.0))
+        .collect();
+    let mut starting_at_zero = vec![0.0; 10];
+    starting_at_zero.extend(vec![1e-3; 190]);
+    let mut restarts = vec![1e-3; 100];
+    restarts.extend(vec![0.0; 20]);
+    restarts.extend(vec![5e-4; 80]);
+    let schedules = [
+        ending_at_zero,
+        starting_at_zero,
+        restarts,
+        vec![0.0; 200],
+        vec![1e-3; 200],
+    ];
+    let scales = Scales {
+        lr: 1e-3,
+        s1: 0.1,
+        s1_first: 0.01,
+        steps: 200.0,
+        loss_low: 3.0,
+        loss_high: 4.0,
+    };
+    for (i, lrs) in schedules.iter().enumerate() {
+        for warmup in [0, 20, 1000] {
+            let points = [0, 1, 5, 10, 100, 119, 160, 200, 210];
+            for path in [
+                Path::exact(lrs, warmup, &points),
+                Path::grouped(lrs, warmup, &points, 16),
+            ] {
+                let path = path.of_size(Some(1e9));
+                for rule in RULES {
+                    for law in all_laws(true, rule)
+                        .into_iter()
+                        .chain(all_laws(false, rule))
+                    {
+                        let bounds = law.bounds(&scales);
+                        for corner in 0..64u32 {
+                            let parameters: Vec<f64> = bounds
+                                .iter()
+                                .enumerate()
+                                .map(|(p, bounds)| {
+                                    match (corner.wrapping_mul(2_654_435_761) >> p) & 1 {
+                                        0 => bounds.low,
+                                        _ => bounds.high,
+                                    }
+                                })
+                                .collect();
+                            let mut out = vec![0.0; points.len()];
+                            let mut jacobian = vec![0.0; points.len() * bounds.len()];
+                            law.evaluate(&path, &parameters, &mut out, Some(&mut jacobian));
+                            let finite = out.iter().chain(&jacobian).all(|value| value.is_finite());
+                            assert!(
+                                finite,
+                                "{} schedule {i} warm-up {warmup} {rule:?} at {parameters:?}: {out:?} {jacobian:?}",
+                                law.name()
+                            );
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Measured in other units of the LR, or slowed down, the starts predict the same losses.
+#[test]
+fn starts_do_not_depend_on_units() {
+    let (_, lrs) = schedules(400, 40, 1e-3).swap_remove(1);
+    let points = [80, 150, 230, 300, 340, 400];
+    let path = Path::exact(&lrs, 40, &points).of_size(Some(3e7));
+    for factor in [1e-3, 1e4] {
+        let scaled: Vec<f64> = lrs.iter().map(|lr| lr * factor).collect();
+        let scaled = Path::exact(&scaled, 40, &points).of_size(Some(3e7));
+        for law in all_laws(false, WarmupRule::Ignored) {
+            // Laws that fix numbers with a unit in them, as their docs say.
+            let units = ["fsl-fixed", "mplx", "forward-momentum", "hybrid-course"];
+            if units.contains(&law.name()) {
+                continue;
+            }
+            let one = law.starts(&scales(&path));
+            let other = law.starts(&scales(&scaled));
+            assert_eq!(one.len(), other.len(), "{}", law.name());
+            for (a, b) in one.iter().zip(&other) {
+                for (a, b) in predict(&*law, &path, a)
+                    .iter()
+                    .zip(predict(&*law, &scaled, b))
+                {
+                    assert!((a - b).abs() < 1e-7, "{}: {a} and {b}", law.name());
+                }
+            }
+        }
+    }
 }

@@ -4,7 +4,8 @@
 //! `1/(1−λ)` steps. That memory, τ = 1/(1−λ) steps, is the parameter here (λ = .999 is τ = 1000), since
 //! fits see the logarithm of it.
 
-use super::composed::{Columns, OWN, Response, TYPICAL_DROP, View};
+use super::base::TYPICAL_DROP;
+use super::composed::{Columns, OWN, Response, View};
 use super::kernel::adjoint::{Adjoint, Steps};
 use super::kernel::{Clock, exponential};
 use super::path::LR_FLOOR;
@@ -164,7 +165,7 @@ impl Response for Tissue {
         all
     }
 
-    fn starts(&self, scales: &Scales) -> Vec<Vec<f64>> {
+    fn starts(&self, scales: &Scales, _: f64) -> Vec<Vec<f64>> {
         // Relative to the run: the authors' 1000 steps stand beside runs of 20,000 to 60,000.
         [0.03, 0.004, 0.15]
             .into_iter()

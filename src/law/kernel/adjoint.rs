@@ -27,6 +27,8 @@ pub struct Adjoint {
     /// In `S₁(k)` as it sets the amplitude of the change, where it does: warm-up conventions and the
     /// offset act on this one only.
     pub amplitude: Vec<f64>,
+    /// Likewise in `S₁` of the end.
+    pub end_amplitude: f64,
     /// In `lrs[k]` itself.
     pub lr: Vec<f64>,
 }
@@ -39,6 +41,7 @@ impl Adjoint {
             delay: vec![0.0; steps],
             end: 0.0,
             amplitude: vec![0.0; steps],
+            end_amplitude: 0.0,
             lr: vec![0.0; steps],
         }
     }
@@ -46,6 +49,7 @@ impl Adjoint {
     pub fn scale(&mut self, factor: f64) {
         self.value *= factor;
         self.end *= factor;
+        self.end_amplitude *= factor;
         for part in [
             &mut self.drop,
             &mut self.delay,
@@ -75,16 +79,18 @@ impl Steps<'_> {
     pub fn power(&self, kernel: Power, amplitude: impl Fn(usize) -> (f64, f64)) -> Adjoint {
         self.sum(kernel.clock, amplitude, |k, delay| {
             let lr = self.lrs[k].max(self.lr_floor).max(f64::MIN_POSITIVE);
-            let x = kernel.ln_rate(lr).exp() * delay;
-            let rest = (-kernel.beta * x.ln_1p()).exp();
+            let rate = kernel.ln_rate(lr.ln()).exp();
+            let x = rate * delay;
+            let log = x.ln_1p();
+            let rest = (-kernel.beta * log).exp();
             let by_ln_x = kernel.beta * rest * x / (1.0 + x);
             let by_lr = if self.lrs[k] > self.lr_floor {
                 -kernel.gamma * by_ln_x / lr
             } else {
                 0.0
             };
-            let by_delay = kernel.beta * rest / (1.0 + x) * kernel.ln_rate(lr).exp();
-            (-(-kernel.beta * x.ln_1p()).exp_m1(), by_delay, by_lr)
+            let by_delay = kernel.beta * rest / (1.0 + x) * rate;
+            (-(-kernel.beta * log).exp_m1(), by_delay, by_lr)
         })
     }
 
