@@ -174,9 +174,12 @@ fn title(fit: &Fit) -> String {
 /// What to type next: a schedule within what the fit saw.
 fn next(file: &Path, train: &[LossCurve]) -> String {
     let steps = train.iter().map(|c| c.last_step()).max().unwrap_or(0);
-    format!(
-        "next  {} predict --law {} --schedule wsd:fraction=0.2 --steps {steps}\n",
-        super::invocation(),
-        file.display()
-    )
+    let program = format!("{} predict --law {}", super::invocation(), file.display());
+    let run = format!("--schedule wsd:fraction=0.2 --steps {steps}");
+    // To be pasted as it stands, so that a long line is broken as shells allow it.
+    let between = match 6 + program.chars().count() + 1 + run.len() <= 80 {
+        true => " ",
+        false => " \\\n          ",
+    };
+    format!("next  {program}{between}{run}\n")
 }

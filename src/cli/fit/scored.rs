@@ -257,14 +257,18 @@ mod tests {
     use crate::curve::{LrOrigin, Point, WarmUp};
 
     fn noisy(phase: u64) -> LossCurve {
-        // A pseudo-random sequence by multiplication, the same for every phase of 0.
-        let noise = |step: u64| ((step * 7919 + phase * 104_729) % 1009) as f64 / 1009.0 - 0.5;
+        // A hash of step and phase, between −½ and ½.
+        let noise = |step: u64| {
+            let mixed = (step ^ phase << 32).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+            let mixed = (mixed ^ mixed >> 29).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+            (mixed >> 40) as f64 / (1u64 << 24) as f64 - 0.5
+        };
         LossCurve {
             name: format!("run{phase}"),
             points: (1..=500)
                 .map(|step| Point {
                     step,
-                    loss: 3.0 + 0.1 * noise(step * step),
+                    loss: 3.0 + 0.1 * noise(step),
                 })
                 .collect(),
             lrs: vec![1e-3; 500],
