@@ -1,7 +1,7 @@
 //! How well predictions meet a curve: the metrics of the multi-power-law paper, and two that see through
 //! the noise of single batches.
 
-use crate::curve::LossCurve;
+use crate::curve::{LossCurve, ema};
 use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
 
@@ -75,13 +75,19 @@ pub fn score(predicted: &[f64], curve: &LossCurve, from: u64) -> Result<Scores> 
     score_from(predicted, &curve.losses(), curve, from)
 }
 
-/// As [`score`], against the exponential average of span [`EMA_SPAN`] over all of the curve's points
-/// ([`LossCurve::ema`]). For losses of single batches.
+/// As [`score`], of the exponential averages of span [`EMA_SPAN`] of both the measured and the predicted losses
+/// ([`LossCurve::ema`]): the average lags by half its span, and a law must not pay for that. Both start at the
+/// first point from step `from/2` on, so that neither the first collapse nor what a law makes of it is in them. For
+/// losses of single batches.
 ///
 /// # Errors
 /// Where there is no point from step `from` on.
 pub fn score_smoothed(predicted: &[f64], curve: &LossCurve, from: u64) -> Result<Scores> {
-    score_from(predicted, &curve.ema(EMA_SPAN).losses(), curve, from)
+    assert_eq!(predicted.len(), curve.points.len(), "one prediction a point");
+    let late = curve.starting_at(from / 2);
+    let first = curve.points.len() - late.points.len();
+    let measured = late.ema(EMA_SPAN).losses();
+    score_from(&ema(&predicted[first..], EMA_SPAN), &measured, &late, from)
 }
 
 /// As [`score`], with the residual of a fitted run at the same step added to the prediction, for runs
@@ -182,6 +188,20 @@ mod tests {
         assert_eq!(s.final_error, -1.0);
         let message = score(&[0.0; 4], &c, 7).unwrap_err().to_string();
         assert!(message.contains("c has no point from step 7"), "{message}");
+    }
+
+    #[test]
+    fn the_average_lags_on_both_sides() {
+        let points: Vec<(u64, f64)> = (0..1000).map(|i| (i, 9.0 / (1.0 + i as f64))).collect();
+        let c = curve(&points);
+        let mut predicted = c.losses();
+        // What a law says of the first steps is not scored, and must not leak in by the average.
+        predicted[3] = 1e9;
+        let s = score_smoothed(&predicted, &c, 200).unwrap();
+        assert_eq!((s.n, s.r2, s.mae), (800, 1.0, 0.0));
+        predicted.iter_mut().for_each(|p| *p += 0.1);
+        let s = score_smoothed(&predicted, &c, 200).unwrap();
+        assert!((s.mae - 0.1).abs() < 1e-12, "{s:?}");
     }
 
     #[test]
