@@ -61,13 +61,19 @@ pub(crate) fn search(
         .collect();
     sorted.sort_by(|a, b| a.value.total_cmp(&b.value));
     let least = sorted[0].value;
-    let agree = sorted.iter().filter(|m| m.value <= least * (1.0 + AGREEMENT) + 1e-6).count();
+    let agree = sorted
+        .iter()
+        .filter(|m| m.value <= least * (1.0 + AGREEMENT) + 1e-6)
+        .count();
     // One of each basin: starts that agree in objective and place need no second polish.
     let mut basins: Vec<&Minimum> = Vec::new();
     for minimum in sorted.iter().filter(|m| m.value.is_finite()) {
         let known = |b: &&Minimum| {
             (minimum.value - b.value).abs() <= AGREEMENT * b.value + 1e-6
-                && b.u.iter().zip(&minimum.u).all(|(a, b)| (a - b).abs() <= 0.1 * (1.0 + a.abs()))
+                && b.u
+                    .iter()
+                    .zip(&minimum.u)
+                    .all(|(a, b)| (a - b).abs() <= 0.1 * (1.0 + a.abs()))
         };
         if !basins.iter().any(known) {
             basins.push(minimum);

@@ -104,7 +104,11 @@ impl Objective<'_> {
 
     /// `ρ'(z)`.
     pub(crate) fn influence(&self, z: f64) -> f64 {
-        if self.residual.is_robust() { z.clamp(-1.0, 1.0) } else { z }
+        if self.residual.is_robust() {
+            z.clamp(-1.0, 1.0)
+        } else {
+            z
+        }
     }
 
     fn bend(&self, z: f64) -> f64 {
@@ -133,7 +137,8 @@ impl Objective<'_> {
             let predicted = &mut local.predicted[first..last];
             let jacobian = &mut local.jacobian[first * p..last * p];
             let wanted = with_jacobian.then_some(&mut *jacobian);
-            self.law.evaluate(&curve.path, &parameters, predicted, wanted);
+            self.law
+                .evaluate(&curve.path, &parameters, predicted, wanted);
             let mut sum = 0.0;
             for (i, (&loss, &predicted)) in curve.losses.iter().zip(&*predicted).enumerate() {
                 let residual = match self.residual.is_log() {
