@@ -6,17 +6,8 @@ use crate::curve::{
 };
 use std::path::{Path, PathBuf};
 
-/// The fixtures: under the project, or under the working tree in a crate that includes this file.
 pub(in crate::curve) fn fixtures() -> PathBuf {
-    let here = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/curves");
-    match here.exists() {
-        true => here,
-        false => Path::new(file!())
-            .ancestors()
-            .nth(4)
-            .unwrap()
-            .join("tests/data/curves"),
-    }
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/curves")
 }
 
 pub(super) fn fixture(name: &str) -> String {

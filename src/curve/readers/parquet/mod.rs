@@ -6,7 +6,7 @@
 mod pages;
 
 use crate::curve::columns::role_of;
-use crate::curve::frame::{Column, Frame, Places};
+use crate::curve::frame::{Column, Frame, MOST_CELLS, Places};
 use crate::error::{Error, Result};
 use bytes::Bytes;
 use parquet::basic::{Compression, Type};
@@ -16,9 +16,8 @@ use parquet::file::metadata::ParquetMetaData;
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// Rows of one file, and cells of all its columns.
+/// Rows of one file.
 const MOST_ROWS: i64 = 5_000_000;
-const MOST_CELLS: u64 = 20_000_000;
 
 /// # Errors
 /// A file that does not parse, or whose pages claim more than they hold.
@@ -61,8 +60,7 @@ fn columns(bytes: Bytes) -> std::result::Result<Vec<Column>, String> {
     let mut wanted: Vec<usize> = (0..schema.num_columns()).filter(is_number).collect();
     let role = |i: &usize| role_of(&name(metadata, *i)).is_none();
     wanted.sort_by_key(role);
-    let most = (MOST_CELLS / rows.max(1) as u64).max(1);
-    wanted.truncate(usize::try_from(most).unwrap_or(usize::MAX));
+    wanted.truncate((MOST_CELLS / rows.max(1) as usize).max(1));
     wanted.sort_unstable();
     wanted
         .into_iter()
