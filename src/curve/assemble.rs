@@ -57,6 +57,14 @@ pub(super) fn curve(
         let before = curve.points.len();
         curve.points.retain(|p| p.step >= warmup);
         let dropped = (before - curve.points.len()) as u64;
+        if dropped > 0 && curve.points.is_empty() {
+            return Err(Error::input(format!(
+                "{file} ends at step {}, within the warm-up of {} steps that was given for it \
+                 (--warmup-steps), so no point is left",
+                count(end),
+                count(warmup)
+            )));
+        }
         if dropped > 0 {
             curve.notes.push(format!(
                 "{} points before step {} were left out, since their LRs are not known",
