@@ -36,7 +36,7 @@
 //! | JSON | rows, columns, `log_history` (Hugging Face), `history` (W&B), or several of them by name |
 //! | a directory | a run of ours, a `trainer_state.json`, or TensorBoard's event files in their order |
 //! | TensorBoard events | checksums are checked; scalars as `simple_value` or as tensors |
-//! | Parquet | flat columns of numbers; uncompressed, snappy, gzip or lz4 |
+//! | Parquet | flat columns of numbers; uncompressed, snappy, gzip, zstd or raw lz4 |
 //! | pickle | pandas tables of protocols 2–5, by a reader that calls nothing; any other global is refused by name |
 //! | text | logs as scripts print them: `step 250: train loss 3.1, val loss 3.2` |
 //!

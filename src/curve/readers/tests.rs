@@ -85,25 +85,6 @@ fn tensorboards_event_files() {
     );
 }
 
-#[test]
-fn parquet_of_pyarrow() {
-    for name in ["snappy", "plain", "gzip", "lz4", "delta"] {
-        let file = fixture(&format!("{name}.parquet"));
-        // The LR of row 3 is missing and lies inside a flat stretch.
-        check(&one(&file, &default()), 0.0, &file);
-    }
-    let refused = error(&fixture("brotli.parquet"), &default());
-    assert!(
-        refused.contains("only snappy, gzip and lz4 are read"),
-        "{refused}"
-    );
-    let bytes = std::fs::read(fixture("snappy.parquet")).unwrap();
-    let cut = read_bytes(bytes[..800].to_vec(), "cut", &default())
-        .unwrap_err()
-        .to_string();
-    assert!(cut.contains("cut cannot be read as Parquet"), "{cut}");
-}
-
 /// The fixtures' run as rows of this form.
 fn rows(form: impl Fn(u64, f64, f64) -> String) -> Vec<String> {
     (0..20).map(|r| form(10 * r, lr(r), loss(r))).collect()
