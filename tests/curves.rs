@@ -128,6 +128,6 @@ fn memory_is_bounded_by_the_file() {
     for (name, bytes) in cases {
         let size = bytes.len();
         let most = most_held(bytes);
-        assert!(most < 150 * size, "{name}: {size} bytes took {most}");
+        assert!(most < 100 * size, "{name}: {size} bytes took {most}");
     }
 }

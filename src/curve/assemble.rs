@@ -2,7 +2,7 @@
 
 use super::argument::Spec;
 use super::columns::{Chosen, choose};
-use super::frame::{Column, Frame};
+use super::frame::{Column, Frame, MOST_CELLS};
 use super::given::{GivenLrs, MOST_STEPS};
 use super::{LossCurve, LossKind, MIN_POINTS, Point, ReadOptions, WarmUp, rows};
 use crate::error::{Error, Result};
@@ -57,6 +57,14 @@ pub(super) fn curve(
         let before = curve.points.len();
         curve.points.retain(|p| p.step >= warmup);
         let dropped = (before - curve.points.len()) as u64;
+        if dropped > 0 && curve.points.is_empty() {
+            return Err(Error::input(format!(
+                "{file} ends at step {}, within the warm-up of {} steps that was given for it \
+                 (--warmup-steps), so no point is left",
+                count(end),
+                count(warmup)
+            )));
+        }
         if dropped > 0 {
             curve.notes.push(format!(
                 "{} points before step {} were left out, since their LRs are not known",
@@ -81,6 +89,13 @@ pub(super) struct Rows {
 /// As [`curve`], as far as the columns and their cells go.
 pub(super) fn rows_of(frame: &Frame, options: &ReadOptions, file: &str) -> Result<Rows> {
     let mut notes = frame.notes.clone();
+    if frame.overflow {
+        return Err(Error::input(format!(
+            "{file} holds more than {} numbers, too many for a loss curve; \
+             take step, learning rate and loss out of it, for example into a CSV",
+            count(MOST_CELLS as u64)
+        )));
+    }
     let chosen = choose(frame, &options.columns, file)?;
     let steps = steps_of(frame, &frame.columns[chosen.step], file)?;
     let (kind, losses) = losses(frame, &chosen, &steps, options, file, &mut notes)?;

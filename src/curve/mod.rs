@@ -27,6 +27,44 @@
 //!   [`WarmUp::Unlogged`].
 //!
 //! Every decision is told in [`LossCurve::notes`].
+//!
+//! # Formats
+//! | what | how it is known, and what is special |
+//! |---|---|
+//! | CSV, TSV, semicolons, blanks | a header with a step or a loss; W&B's tables of several runs give one curve each |
+//! | JSON Lines | an object a line, our `metrics.jsonl` among them; nested objects are flattened (`train/loss`) |
+//! | JSON | rows, columns, `log_history` (Hugging Face), `history` (W&B), or several of them by name |
+//! | a directory | a run of ours, a `trainer_state.json`, or TensorBoard's event files in their order |
+//! | TensorBoard events | checksums are checked; scalars as `simple_value` or as tensors |
+//! | Parquet | flat columns of numbers; uncompressed, snappy, gzip, zstd or raw lz4 |
+//! | pickle | pandas tables of protocols 2–5, by a reader that calls nothing; any other global is refused by name |
+//! | text | logs as scripts print them: `step 250: train loss 3.1, val loss 3.2` |
+//!
+//! A file is read whole, up to 1 GiB (a JSON document up to 64 MiB), up to twenty million numbers and twenty
+//! million steps; what lies beyond is refused with a sentence. No length that a file declares is believed
+//! before its bytes are there.
+//!
+//! # Example
+//! ```
+//! use lehr::curve::{ReadOptions, WarmUp, read};
+//!
+//! # fn main() -> lehr::Result<()> {
+//! # let dir = std::env::temp_dir().join(format!("lehr-curve-{}", std::process::id()));
+//! # std::fs::create_dir_all(&dir).unwrap();
+//! # let path = dir.join("run.csv");
+//! let rows: String = (0..=18).map(|i| format!("{},{}\n", 50 * i, 4.0 - 0.1 * i as f64)).collect();
+//! std::fs::write(&path, format!("step,val_loss\n{rows}")).unwrap();
+//!
+//! // The file logs no learning rate, so the schedule comes with the argument.
+//! let argument = format!("{}@wsd:fraction=0.2,peak=1e-3,warmup=100,steps=1000", path.display());
+//! let curve = read(&argument, &ReadOptions::default())?.remove(0);
+//! assert_eq!(curve.warmup, WarmUp::Known(100));
+//! assert_eq!((curve.lrs[799], curve.lrs[900]), (1e-3, 5e-4));
+//! assert_eq!(curve.after(500).points.len(), 8);
+//! # std::fs::remove_dir_all(&dir).unwrap();
+//! # Ok(())
+//! # }
+//! ```
 
 mod argument;
 mod assemble;
@@ -64,7 +102,7 @@ pub struct Point {
 pub enum LrOrigin {
     /// Computed from a schedule, written as the user gave it: exact.
     Schedule(String),
-    /// Logged at every step: exact.
+    /// Logged at every step (up to one row in a hundred may be missing): exact.
     EveryStep,
     /// Logged at `rows` steps only, and interpolated between them.
     Interpolated { rows: usize },

@@ -191,6 +191,15 @@ fn gpt100m_logs_every_step_but_not_its_warm_up() {
         (WarmUp::Known(2000), 2000)
     );
     assert!((told_so.lrs[999] - curve.lrs[2000] / 2.0).abs() < 1e-12);
+    let options = ReadOptions {
+        warmup: Some(50_000),
+        ..Default::default()
+    };
+    let error = error(path, &options);
+    assert!(
+        error.contains("within the warm-up of 50,000 steps"),
+        "{error}"
+    );
 }
 
 #[test]

@@ -66,9 +66,14 @@ if pa:
             "use_dictionary": False,
             "column_encoding": {"step": "DELTA_BINARY_PACKED", "loss": "BYTE_STREAM_SPLIT"},
         },
+        "zstd": {"compression": "zstd", "version": "1.0"},
         "brotli": {"compression": "brotli"},
     }.items():
         pq.write_table(table, f"{name}.parquet", **options)
+    # Columns that are no numbers of their row come first.
+    table = table.add_column(0, "list", pa.array([[1.0, 2.0]] * 20))
+    table = table.add_column(1, "pair", pa.array([{"a": 1, "b": None}] * 20))
+    pq.write_table(table, "nested.parquet", data_page_version="2.0", compression="none")
 
 try:
     import tensorboardX

@@ -2,7 +2,7 @@
 
 use super::json::Json;
 use crate::curve::columns::{Role, role_of};
-use crate::curve::frame::{Column, Frame, Places};
+use crate::curve::frame::{Column, Frame, MOST_CELLS, Places};
 use std::collections::HashMap;
 
 /// Nested objects are flattened this deep: `{"train": {"loss": 3}}` is `train/loss`.
@@ -19,6 +19,7 @@ pub(super) struct Builder {
     /// Name to index; only looked up, never walked.
     index: HashMap<String, usize>,
     lines: Vec<u32>,
+    cells: usize,
 }
 
 impl Builder {
@@ -53,7 +54,11 @@ impl Builder {
             .any(|(key, value)| &**key == "skipped" && *value == Json::Bool(true))
         {
             let row = self.current();
-            let last = self.column("lr").and_then(|c| c.cells.last_mut());
+            let lr = self
+                .index
+                .get("lr")
+                .and_then(|&at| self.columns.get_mut(at));
+            let last = lr.and_then(|c| c.cells.last_mut());
             if let Some(cell) = last.filter(|cell| cell.0 == row) {
                 cell.1 = 0.0;
             }
@@ -80,7 +85,12 @@ impl Builder {
         self.lines.len().saturating_sub(1) as u32
     }
 
+    /// The column of a cell that is about to be set; `None` where there is no room for it.
     fn column(&mut self, name: &str) -> Option<&mut Column> {
+        self.cells += 1;
+        if self.cells > MOST_CELLS {
+            return None;
+        }
         let at = match self.index.get(name) {
             Some(&at) => at,
             None if self.columns.len() >= MOST_COLUMNS => return None,
@@ -110,6 +120,27 @@ impl Builder {
         } else {
             Places::Rows
         };
-        Frame::new(key, self.columns, places)
+        let mut frame = Frame::new(key, self.columns, places);
+        frame.overflow = self.cells > MOST_CELLS;
+        frame
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_beyond_the_limit_are_told_and_not_kept() {
+        let mut builder = Builder {
+            cells: MOST_CELLS - 1,
+            ..Builder::default()
+        };
+        builder.row(1);
+        builder.number("step", 1.0);
+        builder.number("loss", 1.0);
+        let frame = builder.frame(None, true);
+        assert!(frame.overflow);
+        assert_eq!(frame.columns.len(), 1);
     }
 }

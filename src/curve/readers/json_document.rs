@@ -15,8 +15,8 @@ use crate::curve::columns::{Role, role_of};
 use crate::curve::frame::Frame;
 use crate::error::{Error, Result};
 
-/// What a document may weigh: its values take about fifteen times as much in memory.
-const LARGEST: usize = 128 << 20;
+/// What a document may weigh: its values take up to thirty times as much in memory.
+const LARGEST: usize = 64 << 20;
 /// Curves in one document.
 const MOST_CURVES: usize = 10_000;
 
@@ -25,7 +25,7 @@ const MOST_CURVES: usize = 10_000;
 pub(super) fn read(text: &str, file: &str) -> Result<Vec<Frame>> {
     if text.len() > LARGEST {
         return Err(Error::input(format!(
-            "{file} is a JSON document above 128 MiB; write one object a line (JSON Lines), or a CSV"
+            "{file} is a JSON document above 64 MiB; write one object a line (JSON Lines), or a CSV"
         )));
     }
     let json = Json::parse(text).map_err(|e| {

@@ -52,7 +52,7 @@ fn file(path: &Path) -> Result<Vec<Frame>> {
 /// The tables in the contents of a file; `file` is its name, for messages.
 pub(super) fn by_content(bytes: Vec<u8>, file: &str) -> Result<Vec<Frame>> {
     if bytes.starts_with(b"PAR1") {
-        return parquet::read(bytes, file);
+        return parquet::read(&bytes, file);
     }
     if bytes.first() == Some(&pickle::PROTO) && bytes.get(1).is_some_and(|p| (2..=5).contains(p)) {
         return pickle::read(&bytes, file);

@@ -238,3 +238,24 @@ fn steps_beyond_all_training_cost_nothing() {
     let error = read(format!("{{{}}}", many.join(",")).as_bytes()).unwrap_err();
     assert!(error.contains("steps together"), "{error}");
 }
+
+#[test]
+fn more_numbers_than_any_curve_has_are_refused() {
+    let csv = [
+        &b"step,lr,loss"[..],
+        &b",x".repeat(17),
+        b"\n",
+        &[&b"1,1,1"[..], &b",1".repeat(17), b"\n"]
+            .concat()
+            .repeat(1_050_000),
+    ]
+    .concat();
+    let error = read(&csv).unwrap_err();
+    assert!(error.contains("more than 20,000,000 numbers"), "{error}");
+    let wide = [&b"step,lr,loss"[..], &b",".repeat(1 << 20)].concat();
+    assert!(
+        read(&wide)
+            .unwrap_err()
+            .contains("more than the 10000 columns")
+    );
+}

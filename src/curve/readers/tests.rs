@@ -6,17 +6,8 @@ use crate::curve::{
 };
 use std::path::{Path, PathBuf};
 
-/// The fixtures: under the project, or under the working tree in a crate that includes this file.
 pub(in crate::curve) fn fixtures() -> PathBuf {
-    let here = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/curves");
-    match here.exists() {
-        true => here,
-        false => Path::new(file!())
-            .ancestors()
-            .nth(4)
-            .unwrap()
-            .join("tests/data/curves"),
-    }
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/curves")
 }
 
 pub(super) fn fixture(name: &str) -> String {
@@ -92,25 +83,6 @@ fn tensorboards_event_files() {
         error.contains("does not fit its checksum") && error.contains("at byte"),
         "{error}"
     );
-}
-
-#[test]
-fn parquet_of_pyarrow() {
-    for name in ["snappy", "plain", "gzip", "lz4", "delta"] {
-        let file = fixture(&format!("{name}.parquet"));
-        // The LR of row 3 is missing and lies inside a flat stretch.
-        check(&one(&file, &default()), 0.0, &file);
-    }
-    let refused = error(&fixture("brotli.parquet"), &default());
-    assert!(
-        refused.contains("only snappy, gzip and lz4 are read"),
-        "{refused}"
-    );
-    let bytes = std::fs::read(fixture("snappy.parquet")).unwrap();
-    let cut = read_bytes(bytes[..800].to_vec(), "cut", &default())
-        .unwrap_err()
-        .to_string();
-    assert!(cut.contains("cut cannot be read as Parquet"), "{cut}");
 }
 
 /// The fixtures' run as rows of this form.

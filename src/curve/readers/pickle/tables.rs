@@ -3,11 +3,9 @@
 use super::array::{Array, DType, Data, Kind};
 use super::{Class, Node, Value};
 use crate::curve::columns::{Role, role_of};
-use crate::curve::frame::{Column, Frame, Places};
+use crate::curve::frame::{Column, Frame, MOST_CELLS, Places};
 use std::borrow::Cow;
 
-/// Cells of all tables of one file, however often it names the same bytes.
-const MOST_CELLS: usize = 20_000_000;
 const MOST_TABLES: usize = 10_000;
 
 /// Class, arguments, state.
@@ -17,6 +15,7 @@ pub(super) type Found<T> = Result<T, String>;
 
 pub(super) struct Tables<'n, 'a> {
     nodes: &'n [Node<'a>],
+    /// Cells left, however often the file names the same bytes.
     cells: usize,
 }
 
