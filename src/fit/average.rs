@@ -30,7 +30,10 @@ impl Average {
     /// Where there is no fit.
     pub fn by_held_out(fits: Vec<Fit>, scores: &[&HeldOut]) -> Result<Average> {
         assert_eq!(fits.len(), scores.len(), "one score a fit");
-        let raw: Vec<f64> = scores.iter().map(|s| s.mean.rmse.max(1e-12).powi(-2)).collect();
+        let raw: Vec<f64> = scores
+            .iter()
+            .map(|s| s.mean.rmse.max(1e-12).powi(-2))
+            .collect();
         let most = raw.iter().copied().fold(0.0, f64::max);
         let weights: Vec<f64> = raw.iter().map(|w| w.max(0.1 * most)).collect();
         Average::weighted(fits, &weights)
@@ -42,7 +45,10 @@ impl Average {
         }
         let total: f64 = weights.iter().sum();
         Ok(Average {
-            members: fits.into_iter().zip(weights.iter().map(|w| w / total)).collect(),
+            members: fits
+                .into_iter()
+                .zip(weights.iter().map(|w| w / total))
+                .collect(),
         })
     }
 
@@ -69,7 +75,11 @@ impl Average {
             // Members keep their own Student factor, as a share of the normal one.
             let factor = (student(fit.degrees) / student(f64::INFINITY)).powi(2);
             for i in 0..n {
-                let scale = if fit.options.residual.is_log() { own[i] * own[i] } else { 1.0 };
+                let scale = if fit.options.residual.is_log() {
+                    own[i] * own[i]
+                } else {
+                    1.0
+                };
                 known[i] += weight * (factor * scale * variances[i] + (own[i] - loss[i]).powi(2));
                 noise[i] += weight * factor * scale * extra;
             }

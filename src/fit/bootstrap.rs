@@ -78,7 +78,8 @@ pub fn bootstrap(fit: &Fit, draws: usize, seed: u64) -> Result<Bootstrap> {
                 data: &resampled,
                 ..objective
             };
-            fit.coordinates.parameters(&minimise(&objective, &u, REFIT).u)
+            fit.coordinates
+                .parameters(&minimise(&objective, &u, REFIT).u)
         })
         .collect();
     Ok(Bootstrap { draws, blocks })

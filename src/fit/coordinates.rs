@@ -36,7 +36,13 @@ impl Coordinates {
         let mut u: Vec<f64> = parameters
             .iter()
             .zip(&self.log)
-            .map(|(&value, &log)| if log { value.max(f64::MIN_POSITIVE).ln() } else { value })
+            .map(|(&value, &log)| {
+                if log {
+                    value.max(f64::MIN_POSITIVE).ln()
+                } else {
+                    value
+                }
+            })
             .collect();
         self.clamp(&mut u);
         u
@@ -59,7 +65,9 @@ impl Coordinates {
 
     /// Whether any prior says something about parameter `j`.
     pub(crate) fn has_prior(&self, j: usize) -> bool {
-        self.priors.iter().any(|p| p.terms.iter().any(|(place, _)| *place == j))
+        self.priors
+            .iter()
+            .any(|p| p.terms.iter().any(|(place, _)| *place == j))
     }
 
     /// What the priors know: the precision they add, row-major.

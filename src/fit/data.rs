@@ -48,21 +48,29 @@ impl FitData {
     ///
     /// # Errors
     /// One sentence naming the curve, for: no curve at all, no point from the first fitted step on,
-    /// a loss that is not finite (or not positive, under a logarithmic residual), a loss that never
+    /// a loss that is not finite or not positive, a loss that never
     /// changes, an LR that is negative or not finite, LRs of 0 throughout, LRs that end before the points.
     pub fn new(curves: &[&LossCurve], options: &FitOptions) -> Result<FitData> {
         check_options(options)?;
-        let shortest = curves.iter().filter_map(|c| c.points.last()).map(|p| p.step).min();
+        let shortest = curves
+            .iter()
+            .filter_map(|c| c.points.last())
+            .map(|p| p.step)
+            .min();
         let Some(shortest) = shortest else {
-            return Err(Error::input("there is no point to fit: give at least one loss curve"));
+            return Err(Error::input(
+                "there is no point to fit: give at least one loss curve",
+            ));
         };
         let warmup = curves.iter().map(|c| warmup_of(c)).max().unwrap_or(0);
-        let from = options
-            .from
-            .unwrap_or_else(|| warmup.max((FIRST_SHARE * shortest as f64).round() as u64).max(1));
+        let from = options.from.unwrap_or_else(|| {
+            warmup
+                .max((FIRST_SHARE * shortest as f64).round() as u64)
+                .max(1)
+        });
         let mut fitted = Vec::with_capacity(curves.len());
         for curve in curves {
-            check(curve, options, from)?;
+            check(curve, from)?;
             fitted.push(FitCurve::new(curve, from, options.bin));
         }
         let total: usize = fitted.iter().map(|c| c.losses.len()).sum();
@@ -76,7 +84,11 @@ impl FitData {
         if scales.loss_high - scales.loss_low <= 1e-9 * scales.loss_high.abs() {
             return Err(Error::input(format!(
                 "{} never changes from step {from} on (it is {} throughout): there is nothing to fit",
-                if fitted.len() == 1 { "the loss" } else { "no loss" },
+                if fitted.len() == 1 {
+                    "the loss"
+                } else {
+                    "no loss"
+                },
                 scales.loss_low
             )));
         }
@@ -106,7 +118,7 @@ impl FitData {
     /// Whether the LR of every curve stays where it is from the first fitted step on.
     pub(crate) fn constant_lr(&self) -> bool {
         self.curves.iter().all(|curve| {
-            let lrs = &curve.path.lrs[(curve.warmup.max(1) as usize - 1).min(curve.path.lrs.len())..];
+            let lrs = &curve.path.lrs[(curve.warmup as usize).min(curve.path.lrs.len())..];
             let low = lrs.iter().copied().fold(f64::INFINITY, f64::min);
             curve.peak_lr - low <= 1e-3 * curve.peak_lr
         })
@@ -115,7 +127,12 @@ impl FitData {
 
 impl FitCurve {
     fn new(curve: &LossCurve, from: u64, bin: Option<u64>) -> FitCurve {
-        let points: Vec<Point> = curve.points.iter().copied().filter(|p| p.step >= from).collect();
+        let points: Vec<Point> = curve
+            .points
+            .iter()
+            .copied()
+            .filter(|p| p.step >= from)
+            .collect();
         let bin = bin.unwrap_or_else(|| automatic_bin(&points));
         let (steps, losses) = binned(&points, &curve.lrs, from, bin);
         let warmup = warmup_of(curve);
@@ -140,7 +157,12 @@ impl FitCurve {
         };
         let steps: Vec<u64> = kept.iter().map(|&i| self.path.steps[i] as u64).collect();
         let last = steps.last().copied().unwrap_or(0);
-        let path = Path::grouped(&self.path.lrs, self.warmup, &steps, group(last, 10.0 * GROUP_SHARE));
+        let path = Path::grouped(
+            &self.path.lrs,
+            self.warmup,
+            &steps,
+            group(last, 10.0 * GROUP_SHARE),
+        );
         FitCurve {
             name: self.name.clone(),
             path: path.of_size(self.path.size),
@@ -177,11 +199,21 @@ pub fn path_of(curve: &LossCurve) -> Path {
     path(&curve.lrs, warmup_of(curve), &steps).of_size(curve.parameters)
 }
 
+/// Steps of warm-up: as known, and on while the LR still rises, so that no last bit of the rise counts as an
+/// event of the run; 0 where unknown.
 pub(crate) fn warmup_of(curve: &LossCurve) -> u64 {
-    match curve.warmup {
-        WarmUp::Known(steps) => steps,
-        WarmUp::Unlogged => 0,
+    let WarmUp::Known(known) = curve.warmup else {
+        return 0;
+    };
+    if known == 0 {
+        return 0;
     }
+    let from = (known as usize - 1).min(curve.lrs.len());
+    let rising = curve.lrs[from..]
+        .windows(2)
+        .take_while(|pair| pair[1] > pair[0])
+        .count();
+    known + rising as u64
 }
 
 fn scales(curves: &[FitCurve]) -> Scales {
@@ -250,15 +282,19 @@ fn check_options(options: &FitOptions) -> Result<()> {
         )));
     }
     if options.bin == Some(0) {
-        return Err(Error::input("a bin must hold at least 1 step, not 0 (--bin)"));
+        return Err(Error::input(
+            "a bin must hold at least 1 step, not 0 (--bin)",
+        ));
     }
     if options.starts == Some(0) {
-        return Err(Error::input("a fit needs at least 1 start, not 0 (--starts)"));
+        return Err(Error::input(
+            "a fit needs at least 1 start, not 0 (--starts)",
+        ));
     }
     Ok(())
 }
 
-fn check(curve: &LossCurve, options: &FitOptions, from: u64) -> Result<()> {
+fn check(curve: &LossCurve, from: u64) -> Result<()> {
     let name = &curve.name;
     let fitted = || curve.points.iter().filter(|p| p.step >= from);
     let Some(last) = fitted().next_back() else {
@@ -273,16 +309,20 @@ fn check(curve: &LossCurve, options: &FitOptions, from: u64) -> Result<()> {
             bad.step, bad.loss
         )));
     }
-    if options.residual.is_log()
-        && let Some(bad) = fitted().find(|p| p.loss <= 0.0)
-    {
+    if let Some(bad) = fitted().find(|p| p.loss <= 0.0) {
         return Err(Error::input(format!(
-            "{name}: the loss at step {} is {}, which has no logarithm: fit with --residual huber",
+            "{name}: the loss at step {} is {}, but a cross-entropy is positive: check the loss column",
             bad.step, bad.loss
         )));
     }
-    if curve.points.windows(2).any(|pair| pair[1].step <= pair[0].step) {
-        return Err(Error::input(format!("{name}: steps must increase from point to point")));
+    if curve
+        .points
+        .windows(2)
+        .any(|pair| pair[1].step <= pair[0].step)
+    {
+        return Err(Error::input(format!(
+            "{name}: steps must increase from point to point"
+        )));
     }
     if (curve.lrs.len() as u64) < last.step {
         return Err(Error::input(format!(

@@ -7,11 +7,13 @@ use super::linalg::{self, Cholesky};
 use super::multistart::{self, Search};
 use super::noise::{self, Correlation, Noise, Rows};
 use super::objective::{Local, Objective};
-use super::options::FitOptions;
+use super::options::{FitOptions, S1Offset};
+use super::suggest::suggest;
 use super::{identify, optimise::Minimum};
-use crate::curve::LossCurve;
+use crate::curve::{LossCurve, WarmUp};
 use crate::error::{Error, Result};
-use crate::law::{Law, Prior};
+use crate::law::{self, Law, LawOptions, Prior};
+use crate::schedule::count;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -20,6 +22,28 @@ const SPARE_POINTS: usize = 3;
 /// Huber's own curvature vanishes where every residual is beyond δ; the share within δ is taken as no
 /// less than this.
 const LEAST_WITHIN: f64 = 0.05;
+
+/// The law called `name`, with a free S₁ offset where [`FitOptions::s1_offset`] and the curves ask for one.
+///
+/// # Errors
+/// Those of [`law::by_name`].
+pub fn law_for(
+    name: &str,
+    setup: &LawOptions,
+    curves: &[&LossCurve],
+    options: &FitOptions,
+) -> Result<Arc<dyn Law>> {
+    let s1_offset = match options.s1_offset {
+        S1Offset::Auto => curves.iter().any(|c| c.warmup == WarmUp::Unlogged),
+        S1Offset::Free => true,
+        S1Offset::Fixed => false,
+    };
+    let setup = LawOptions {
+        s1_offset: setup.s1_offset || s1_offset,
+        ..setup.clone()
+    };
+    Ok(law::by_name(name, &setup)?.into())
+}
 
 /// Fits `law` to all of `curves` together.
 ///
@@ -31,12 +55,26 @@ pub fn fit(law: &Arc<dyn Law>, curves: &[&LossCurve], options: &FitOptions) -> R
     let began = Instant::now();
     let data = Arc::new(FitData::new(curves, options)?);
     let mut fit = fit_data(law, &data, options)?;
+    if fit.lacking
+        && let Some(run) = suggest(&fit)?
+    {
+        fit.notes.push(format!(
+            "the cheapest run that would tell more: {} ({:.0} % less variance in predicted final losses for {} new steps)",
+            run.what,
+            100.0 * run.reduction,
+            count(run.new_steps)
+        ));
+    }
     fit.seconds = began.elapsed().as_secs_f64();
     Ok(fit)
 }
 
-/// As [`fit`], on data already selected.
-pub(crate) fn fit_data(law: &Arc<dyn Law>, data: &Arc<FitData>, options: &FitOptions) -> Result<Fit> {
+/// As [`fit`], on data already selected, and without the suggestion of an extra run.
+pub(crate) fn fit_data(
+    law: &Arc<dyn Law>,
+    data: &Arc<FitData>,
+    options: &FitOptions,
+) -> Result<Fit> {
     let priors = match options.priors {
         true => priors(law, data, options)?,
         false => Vec::new(),
@@ -145,6 +183,7 @@ pub(crate) fn finish(
         options: options.clone(),
         from: data.from,
         notes: Vec::new(),
+        lacking: false,
         seconds: 0.0,
         degrees: spread.degrees,
         naive_variances: spread.naive,
@@ -158,7 +197,9 @@ pub(crate) fn finish(
             search.best.iterations
         ));
     }
-    fit.notes.extend(identify::notes(&fit));
+    let (notes, lacking) = identify::notes(&fit, data);
+    fit.notes.extend(notes);
+    fit.lacking = lacking;
     fit
 }
 
@@ -180,7 +221,11 @@ impl Spread {
         let coordinates = objective.coordinates;
         let p = coordinates.len();
         let n = local.residuals.len();
-        let influence: Vec<f64> = local.residuals.iter().map(|&z| objective.influence(z)).collect();
+        let influence: Vec<f64> = local
+            .residuals
+            .iter()
+            .map(|&z| objective.influence(z))
+            .collect();
         let within = match objective.residual.is_robust() {
             true => local.residuals.iter().filter(|z| z.abs() <= 1.0).count() as f64 / n as f64,
             false => 1.0,
@@ -199,7 +244,11 @@ impl Spread {
         let mut first = 0;
         for curve in &objective.data.curves {
             let last = first + curve.losses.len();
-            weighted.extend(local.jacobian[first * p..last * p].iter().map(|x| x * curve.weight));
+            weighted.extend(
+                local.jacobian[first * p..last * p]
+                    .iter()
+                    .map(|x| x * curve.weight),
+            );
             rows.push(Rows {
                 steps: &curve.path.steps,
                 residuals: &influence[first..last],
@@ -219,7 +268,10 @@ impl Spread {
             let steps = &curve.path.steps;
             let x = &weighted[first * p..last * p];
             estimate.sandwich(steps, x, p, &mut meat);
-            for (row, weighted) in local.jacobian[first * p..last * p].chunks_exact(p).zip(x.chunks_exact(p)) {
+            for (row, weighted) in local.jacobian[first * p..last * p]
+                .chunks_exact(p)
+                .zip(x.chunks_exact(p))
+            {
                 for j in 0..p {
                     for k in 0..p {
                         normal[j * p + k] += weighted[j] * row[k];
@@ -241,8 +293,16 @@ impl Spread {
         };
         let (normal, meat, known) = (pick(&normal), pick(&meat), pick(&known));
         let condition = condition(&normal, f);
-        let curvature: Vec<f64> = normal.iter().zip(&known).map(|(x, k)| worth * within * x + k).collect();
-        let inner: Vec<f64> = meat.iter().zip(&known).map(|(m, k)| worth * worth * m + k).collect();
+        let curvature: Vec<f64> = normal
+            .iter()
+            .zip(&known)
+            .map(|(x, k)| worth * within * x + k)
+            .collect();
+        let inner: Vec<f64> = meat
+            .iter()
+            .zip(&known)
+            .map(|(m, k)| worth * worth * m + k)
+            .collect();
         let (reduced, inverse) = sandwich(&curvature, &inner, f);
         let mut covariance = vec![0.0; p * p];
         let mut naive = vec![0.0; p];
@@ -283,10 +343,12 @@ fn beyond(residuals: &[f64], objective: &Objective) -> f64 {
 /// Ratio of the extreme eigenvalues of `m` scaled to a unit diagonal.
 fn condition(m: &[f64], n: usize) -> f64 {
     let unit: Vec<f64> = (0..n).map(|j| m[j * n + j].sqrt()).collect();
-    if unit.iter().any(|u| !(*u > 0.0)) {
+    if unit.iter().any(|u| u.is_nan() || *u <= 0.0) {
         return f64::INFINITY;
     }
-    let scaled: Vec<f64> = (0..n * n).map(|i| m[i] / (unit[i / n] * unit[i % n])).collect();
+    let scaled: Vec<f64> = (0..n * n)
+        .map(|i| m[i] / (unit[i / n] * unit[i % n]))
+        .collect();
     let (values, _) = linalg::eigen(&scaled, n);
     match values.first().zip(values.last()) {
         Some((low, high)) if *low > 1e-15 * high => high / low,

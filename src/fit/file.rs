@@ -124,7 +124,8 @@ pub fn read(path: &Path) -> Result<Fit> {
     if text.len() as u64 > MOST_BYTES {
         return Err(Error::corrupt(path, "it is far too large for a fitted law"));
     }
-    let value: Value = serde_json::from_str(&text).map_err(|e| Error::corrupt(path, format!("it is not JSON: {e}")))?;
+    let value: Value = serde_json::from_str(&text)
+        .map_err(|e| Error::corrupt(path, format!("it is not JSON: {e}")))?;
     match value.get("lehr_law").and_then(Value::as_u64) {
         Some(VERSION) => {}
         Some(version) => {
@@ -133,9 +134,15 @@ pub fn read(path: &Path) -> Result<Fit> {
                 path.display()
             )));
         }
-        None => return Err(Error::corrupt(path, "it is not a fitted law (no \"lehr_law\")")),
+        None => {
+            return Err(Error::corrupt(
+                path,
+                "it is not a fitted law (no \"lehr_law\")",
+            ));
+        }
     }
-    let written: Written = serde_json::from_value(value).map_err(|e| Error::corrupt(path, e.to_string()))?;
+    let written: Written =
+        serde_json::from_value(value).map_err(|e| Error::corrupt(path, e.to_string()))?;
     check(&written)
         .and_then(|()| restore(written))
         .map_err(|what| Error::corrupt(path, what))
@@ -156,7 +163,11 @@ fn written(fit: &Fit) -> Written {
                 .find(|(_, rule)| *rule == setup.warmup)
                 .map_or("ignored", |(name, _)| name)
                 .to_string(),
-            fixed: setup.fixed.iter().map(|(name, value)| (name.clone(), Value::from(*value))).collect(),
+            fixed: setup
+                .fixed
+                .iter()
+                .map(|(name, value)| (name.clone(), Value::from(*value)))
+                .collect(),
         },
         params: parameters
             .map(|(law, fitted)| {
@@ -215,7 +226,10 @@ fn check(written: &Written) -> std::result::Result<(), String> {
         ("noise.offset_sd", noise.offset_sd),
         ("noise.effective_points", noise.effective_points),
     ];
-    let finite = [("scales.loss_low", scales.loss_low), ("scales.loss_high", scales.loss_high)];
+    let finite = [
+        ("scales.loss_low", scales.loss_low),
+        ("scales.loss_high", scales.loss_high),
+    ];
     for (name, value) in positive {
         if !(value.is_finite() && value > 0.0) {
             return Err(format!("{name} is {value}, not a positive number"));
@@ -231,7 +245,8 @@ fn check(written: &Written) -> std::result::Result<(), String> {
             return Err(format!("{name} is {value}"));
         }
     }
-    let square = written.covariance.len() == p && written.covariance.iter().all(|row| row.len() == p);
+    let square =
+        written.covariance.len() == p && written.covariance.iter().all(|row| row.len() == p);
     if !square {
         return Err(format!("its covariance is not {p} × {p}"));
     }
@@ -247,34 +262,54 @@ fn check(written: &Written) -> std::result::Result<(), String> {
 fn restore(written: Written) -> std::result::Result<Fit, String> {
     let rule = RULES.iter().find(|(name, _)| *name == written.setup.warmup);
     let Some((_, warmup)) = rule else {
-        return Err(format!("it has an unknown warm-up rule '{}'", written.setup.warmup));
+        return Err(format!(
+            "it has an unknown warm-up rule '{}'",
+            written.setup.warmup
+        ));
     };
     let fixed = |(name, value): (&String, &Value)| {
-        let value = value.as_f64().ok_or(format!("{name} is fixed at something that is no number"))?;
+        let value = value
+            .as_f64()
+            .ok_or(format!("{name} is fixed at something that is no number"))?;
         Ok::<_, String>((name.clone(), value))
     };
     let options = LawOptions {
         s1_offset: written.setup.s1_offset,
         warmup: *warmup,
-        fixed: written.setup.fixed.iter().map(fixed).collect::<std::result::Result<_, _>>()?,
+        fixed: written
+            .setup
+            .fixed
+            .iter()
+            .map(fixed)
+            .collect::<std::result::Result<_, _>>()?,
     };
     let law = law::by_name(&written.law, &options).map_err(|e| e.to_string())?;
     let law: Arc<dyn Law> = Arc::from(law);
     let how = written.fit;
     let names: Vec<&str> = law.parameters().iter().map(|p| p.name).collect();
-    if !written.params.keys().map(String::as_str).eq(names.iter().copied()) {
+    if !written
+        .params
+        .keys()
+        .map(String::as_str)
+        .eq(names.iter().copied())
+    {
         return Err(format!(
             "the law {} has the parameters {}, but the file gives {}",
             written.law,
             names.join(", "),
-            written.params.keys().map(String::as_str).collect::<Vec<_>>().join(", ")
+            written
+                .params
+                .keys()
+                .map(String::as_str)
+                .collect::<Vec<_>>()
+                .join(", ")
         ));
     }
     let mut params: Vec<FittedParameter> = Vec::with_capacity(names.len());
     for (parameter, value) in law.parameters().iter().zip(written.params.values()) {
         let name = parameter.name;
-        let fitted: FittedParameter =
-            serde_json::from_value(value.clone()).map_err(|e| format!("its parameter {name}: {e}"))?;
+        let fitted: FittedParameter = serde_json::from_value(value.clone())
+            .map_err(|e| format!("its parameter {name}: {e}"))?;
         let usable = |x: f64| x.is_finite() && (x > 0.0 || !parameter.log);
         if !(usable(fitted.value) && fitted.low.is_finite() && fitted.high.is_finite()) {
             return Err(format!("its parameter {name} is {}", fitted.value));
@@ -290,7 +325,11 @@ fn restore(written: Written) -> std::result::Result<Fit, String> {
         loss_high: written.scales.loss_high,
     };
     let noise = written.noise;
-    let b = if noise.sd > 0.0 { (noise.offset_sd / noise.sd).powi(2) } else { 0.0 };
+    let b = if noise.sd > 0.0 {
+        (noise.offset_sd / noise.sd).powi(2)
+    } else {
+        0.0
+    };
     Ok(Fit {
         coordinates: Coordinates::new(&*law, &scales, Vec::new()),
         correlation: Correlation {
@@ -317,9 +356,14 @@ fn restore(written: Written) -> std::result::Result<Fit, String> {
             starts: None,
             seed: how.seed,
             priors: how.priors,
-            s1_offset: if options.s1_offset { S1Offset::Free } else { S1Offset::Fixed },
+            s1_offset: if options.s1_offset {
+                S1Offset::Free
+            } else {
+                S1Offset::Fixed
+            },
         },
         from: how.from,
+        lacking: false,
         notes: written.notes,
         seconds: how.seconds,
         degrees: how.degrees,

@@ -50,7 +50,7 @@ pub struct Fit {
     pub params: Vec<FittedParameter>,
     /// `Σ w·Huber_δ(r)` as the papers write it, without priors.
     pub objective: f64,
-    /// Starts tried, and how many of them ended within 1 % of the best objective.
+    /// Starts tried, and how many of them ended within 1 % of the best objective ([`AGREEMENT`](super::AGREEMENT)).
     pub starts: usize,
     pub agree: usize,
     /// Condition number of JᵀJ with columns of unit length, in fitting coordinates: 1 is
@@ -66,7 +66,9 @@ pub struct Fit {
     pub from: u64,
     /// What a reader should know, one sentence each.
     pub notes: Vec<String>,
-    /// Wall time of the fit.
+    /// Whether some note says that the curves do not tell a parameter.
+    pub lacking: bool,
+    /// Wall time of the fit, in seconds.
     pub seconds: f64,
     /// Degrees of freedom of the noise estimate, for Student's factor.
     pub degrees: f64,
@@ -160,11 +162,20 @@ impl Fit {
         let n = path.steps.len();
         let (mut loss, mut rows) = (vec![0.0; n], vec![0.0; n * p]);
         let parameters = self.parameters();
-        self.law.evaluate(path, &parameters, &mut loss, Some(&mut rows));
+        self.law
+            .evaluate(path, &parameters, &mut loss, Some(&mut rows));
         for (row, loss) in rows.chunks_exact_mut(p).zip(&loss) {
-            let scale = if self.options.residual.is_log() { 1.0 / loss } else { 1.0 };
+            let scale = if self.options.residual.is_log() {
+                1.0 / loss
+            } else {
+                1.0
+            };
             for (j, entry) in row.iter_mut().enumerate() {
-                *entry *= if self.coordinates.log[j] { scale * parameters[j] } else { scale };
+                *entry *= if self.coordinates.log[j] {
+                    scale * parameters[j]
+                } else {
+                    scale
+                };
             }
         }
         (loss, rows)
@@ -172,7 +183,11 @@ impl Fit {
 
     /// `loss` moved by `by` residual units.
     pub(crate) fn shift(&self, loss: f64, by: f64) -> f64 {
-        if self.options.residual.is_log() { loss * by.exp() } else { loss + by }
+        if self.options.residual.is_log() {
+            loss * by.exp()
+        } else {
+            loss + by
+        }
     }
 }
 

@@ -13,6 +13,9 @@ const LOOSE_FACTOR: f64 = 10.0;
 /// Above this condition number some combination of parameters is all but free.
 const ILL_CONDITIONED: f64 = 1e6;
 
+/// Laws of no more parameters than the power law alone have nothing to say of cooldowns.
+const BASE_PARAMETERS: usize = 3;
+
 /// Refuses a fit to constant LRs where some parameter without a prior acts through changes only.
 pub(crate) fn refuse_blind_parameters(
     law: &dyn Law,
@@ -53,12 +56,21 @@ pub(crate) fn refuse_blind_parameters(
     )))
 }
 
-/// What a reader of the parameters should know, one sentence each.
-pub(crate) fn notes(fit: &Fit) -> Vec<String> {
+/// What a reader of the parameters should know, one sentence each; and whether more data would help.
+pub(crate) fn notes(fit: &Fit, data: &FitData) -> (Vec<String>, bool) {
     let mut notes = Vec::new();
+    if data.constant_lr() && fit.law.parameters().len() > BASE_PARAMETERS {
+        notes.push(
+            "the LR of the fitted curves never falls: what the law says of a cooldown rests on its priors, or on the warm-up"
+                .to_string(),
+        );
+    }
     let p = fit.params.len();
     let names = |keep: &dyn Fn(usize) -> bool| -> Vec<&'static str> {
-        (0..p).filter(|&j| keep(j)).map(|j| fit.law.parameters()[j].name).collect()
+        (0..p)
+            .filter(|&j| keep(j))
+            .map(|j| fit.law.parameters()[j].name)
+            .collect()
     };
     let at_bound = names(&|j| fit.params[j].at_bound);
     if !at_bound.is_empty() {
@@ -74,7 +86,10 @@ pub(crate) fn notes(fit: &Fit) -> Vec<String> {
             .is_some_and(|sd| fit.covariance[j * p + j].sqrt() >= DOMINATED * sd)
     });
     if !dominated.is_empty() {
-        notes.push(format!("{}: the prior says it, not the data", list(&dominated)));
+        notes.push(format!(
+            "{}: the prior says it, not the data",
+            list(&dominated)
+        ));
     }
     let loose = names(&|j| {
         let param = &fit.params[j];
@@ -94,13 +109,14 @@ pub(crate) fn notes(fit: &Fit) -> Vec<String> {
             fit.condition
         ));
     }
+    let lacking = !notes.is_empty();
     if fit.starts > 3 && 4 * fit.agree < fit.starts {
         notes.push(format!(
             "only {} of {} starts agree: the best fit may not be the only one",
             fit.agree, fit.starts
         ));
     }
-    notes
+    (notes, lacking)
 }
 
 /// `a`, `a and b`, `a, b and c`.

@@ -74,7 +74,11 @@ pub(crate) fn estimate(curves: &[Rows], p: usize, prior: &[f64]) -> Estimate {
         .filter_map(|c| Some(c.steps.last()? - c.steps.first()?))
         .fold(0.0, f64::max);
     let enough = n >= p + 8 && gap > 0.0;
-    let offsets = if curves.len() > 1 && enough { &OFFSETS[..] } else { &OFFSETS[..1] };
+    let offsets = if curves.len() > 1 && enough {
+        &OFFSETS[..]
+    } else {
+        &OFFSETS[..1]
+    };
     let taus: Vec<f64> = match enough {
         true => std::iter::successors(Some(gap), |tau| Some(2.0 * tau))
             .take_while(|tau| *tau <= 2.0 * span)
@@ -97,7 +101,11 @@ pub(crate) fn estimate(curves: &[Rows], p: usize, prior: &[f64]) -> Estimate {
     }
     // White noise has one grid point where every share has one a τ: as many in weight.
     let weight = |ln: f64, c: &Correlation| {
-        let copies = if c.a == 0.0 { taus.len().max(1) as f64 } else { 1.0 };
+        let copies = if c.a == 0.0 {
+            taus.len().max(1) as f64
+        } else {
+            1.0
+        };
         let doubt = if c.b > 0.0 { OFFSET_ODDS } else { 1.0 };
         copies * doubt * (SHARPNESS * ln).exp()
     };
@@ -105,7 +113,11 @@ pub(crate) fn estimate(curves: &[Rows], p: usize, prior: &[f64]) -> Estimate {
     let total: f64 = grid.iter().map(|g| weight(g.0 - best, &g.2)).sum();
     let mode = grid.iter().max_by(|x, y| x.0.total_cmp(&y.0)).map(|g| g.2);
     let mut estimate = Estimate {
-        mode: mode.unwrap_or(Correlation { a: 0.0, tau: 1.0, b: 0.0 }),
+        mode: mode.unwrap_or(Correlation {
+            a: 0.0,
+            tau: 1.0,
+            b: 0.0,
+        }),
         sigma2: 0.0,
         white: 0.0,
         offset: 0.0,
@@ -116,7 +128,11 @@ pub(crate) fn estimate(curves: &[Rows], p: usize, prior: &[f64]) -> Estimate {
         estimate.sigma2 += share;
         estimate.white += share * (1.0 - c.a);
         estimate.offset += share * c.b;
-        if let Some(slow) = estimate.slow.iter_mut().find(|slow| slow.0 == c.tau && c.a > 0.0) {
+        if let Some(slow) = estimate
+            .slow
+            .iter_mut()
+            .find(|slow| slow.0 == c.tau && c.a > 0.0)
+        {
             slow.1 += share * c.a;
         }
     }
@@ -130,12 +146,28 @@ impl Estimate {
             if share > 1e-9 * self.sigma2 {
                 let mut part = vec![0.0; p * p];
                 c.sandwich(steps, x, p, &mut part);
-                into.iter_mut().zip(part).for_each(|(sum, part)| *sum += share * part);
+                into.iter_mut()
+                    .zip(part)
+                    .for_each(|(sum, part)| *sum += share * part);
             }
         };
-        add(self.white, Correlation { a: 0.0, tau: 1.0, b: 0.0 });
+        add(
+            self.white,
+            Correlation {
+                a: 0.0,
+                tau: 1.0,
+                b: 0.0,
+            },
+        );
         for &(tau, share) in &self.slow {
-            add(share, Correlation { a: 1.0, tau, b: 0.0 });
+            add(
+                share,
+                Correlation {
+                    a: 1.0,
+                    tau,
+                    b: 0.0,
+                },
+            );
         }
         if self.offset > 0.0 {
             let mut sums = vec![0.0; p];
@@ -252,7 +284,9 @@ fn restricted(normal: &[f64], p: usize, prior: &[f64], n: usize) -> Option<(f64,
     let right = solved.clone();
     factor.solve(&mut solved);
     let explained: f64 = solved.iter().zip(&right).map(|(s, r)| s * r).sum();
-    let left = (normal[p * q + p] - explained).max(1e-12 * normal[p * q + p]).max(1e-300);
+    let left = (normal[p * q + p] - explained)
+        .max(1e-12 * normal[p * q + p])
+        .max(1e-300);
     let degrees = n.saturating_sub(p).max(1) as f64;
     let sigma2 = left / degrees;
     let ln_det = factor.ln_determinant() + 2.0 * unit.iter().map(|u| u.ln()).sum::<f64>();
@@ -271,8 +305,8 @@ impl Correlation {
             }
             for j in 0..p {
                 for k in 0..p {
-                    into[j * p + k] += row[j] * row[k]
-                        + self.a * (row[j] * carried[k] + carried[j] * row[k]);
+                    into[j * p + k] +=
+                        row[j] * row[k] + self.a * (row[j] * carried[k] + carried[j] * row[k]);
                 }
             }
             for j in 0..p {

@@ -101,15 +101,18 @@ impl Objective<'_> {
     pub(crate) fn worth(&self) -> f64 {
         match self.coordinates.priors.is_empty() {
             true => 1.0,
-            false => {
-                (POINTS_A_CURVE * self.data.curves.len() as f64 / self.data.points() as f64).min(1.0)
-            }
+            false => (POINTS_A_CURVE * self.data.curves.len() as f64 / self.data.points() as f64)
+                .min(1.0),
         }
     }
 
     /// `ρ'(z)`.
     pub(crate) fn influence(&self, z: f64) -> f64 {
-        if self.residual.is_robust() { z.clamp(-1.0, 1.0) } else { z }
+        if self.residual.is_robust() {
+            z.clamp(-1.0, 1.0)
+        } else {
+            z
+        }
     }
 
     fn bend(&self, z: f64) -> f64 {
@@ -138,7 +141,8 @@ impl Objective<'_> {
             let predicted = &mut local.predicted[first..last];
             let jacobian = &mut local.jacobian[first * p..last * p];
             let wanted = with_jacobian.then_some(&mut *jacobian);
-            self.law.evaluate(&curve.path, &parameters, predicted, wanted);
+            self.law
+                .evaluate(&curve.path, &parameters, predicted, wanted);
             let mut sum = 0.0;
             for (i, (&loss, &predicted)) in curve.losses.iter().zip(&*predicted).enumerate() {
                 let residual = match self.residual.is_log() {

@@ -61,12 +61,17 @@ pub(crate) fn minimise(objective: &Objective, start: &[f64], limits: Limits) -> 
                     || (u[j] <= coordinates.low[j] && pushes > 0.0)
                     || (u[j] >= coordinates.high[j] && pushes < 0.0))
             }));
-            for j in 0..p {
+            for (j, scale) in scale.iter_mut().enumerate() {
                 // Forgotten slowly, so that one steep place does not hold a parameter for good.
-                scale[j] = here.curvature[j * p + j].max(0.3 * scale[j]);
+                *scale = here.curvature[j * p + j].max(0.3 * *scale);
             }
             let newton = step(&here, &scale, &free, 1e-11, p);
-            let decrement = -0.5 * newton.iter().zip(&here.gradient).map(|(s, g)| s * g).sum::<f64>();
+            let decrement = -0.5
+                * newton
+                    .iter()
+                    .zip(&here.gradient)
+                    .map(|(s, g)| s * g)
+                    .sum::<f64>();
             if decrement <= limits.tolerance * value || value <= EXACT {
                 return stop(u, value, true, iteration);
             }
@@ -77,7 +82,9 @@ pub(crate) fn minimise(objective: &Objective, start: &[f64], limits: Limits) -> 
             .map(|j| moved[j].abs())
             .fold(0.0, f64::max);
         if longest > LONGEST_LOG_STEP {
-            moved.iter_mut().for_each(|s| *s *= LONGEST_LOG_STEP / longest);
+            moved
+                .iter_mut()
+                .for_each(|s| *s *= LONGEST_LOG_STEP / longest);
         }
         for j in 0..p {
             trial[j] = u[j] + moved[j];

@@ -42,7 +42,9 @@ pub fn profile(fit: &Fit, name: &str) -> Result<Profile> {
         )));
     };
     if fit.coordinates.is_fixed(j) {
-        return Err(Error::input(format!("{name} is fixed, so it has no interval")));
+        return Err(Error::input(format!(
+            "{name} is fixed, so it has no interval"
+        )));
     }
     let objective = objective(fit, data);
     let u = fit.coordinates.of(&fit.parameters());
@@ -64,10 +66,27 @@ pub fn profile(fit: &Fit, name: &str) -> Result<Profile> {
 }
 
 /// From the minimum in direction `sign`: where the profile crosses `target`, or the bound.
-fn walk(objective: &Objective, best: &[f64], target: f64, j: usize, sign: f64, sd: f64) -> (f64, bool) {
+fn walk(
+    objective: &Objective,
+    best: &[f64],
+    target: f64,
+    j: usize,
+    sign: f64,
+    sd: f64,
+) -> (f64, bool) {
     let coordinates = objective.coordinates;
-    let bound = if sign < 0.0 { coordinates.low[j] } else { coordinates.high[j] };
-    let within = |u: f64| if sign < 0.0 { u.max(bound) } else { u.min(bound) };
+    let bound = if sign < 0.0 {
+        coordinates.low[j]
+    } else {
+        coordinates.high[j]
+    };
+    let within = |u: f64| {
+        if sign < 0.0 {
+            u.max(bound)
+        } else {
+            u.min(bound)
+        }
+    };
     let mut inside = (best[j], best.to_vec());
     let mut reach = sd.max(1e-6 * (1.0 + best[j].abs()));
     let value_at = |u: f64, start: &[f64]| {

@@ -141,7 +141,11 @@ pub fn noise_ceiling(curve: &LossCurve, from: u64) -> Option<f64> {
 }
 
 fn score_from(predicted: &[f64], losses: &[f64], curve: &LossCurve, from: u64) -> Result<Scores> {
-    assert_eq!(predicted.len(), curve.points.len(), "one prediction a point");
+    assert_eq!(
+        predicted.len(),
+        curve.points.len(),
+        "one prediction a point"
+    );
     let first = curve.points.partition_point(|p| p.step < from);
     Scores::of(&predicted[first..], &losses[first..]).ok_or_else(|| {
         Error::input(format!(
@@ -159,7 +163,10 @@ mod tests {
     fn curve(points: &[(u64, f64)]) -> LossCurve {
         LossCurve {
             name: "c".into(),
-            points: points.iter().map(|&(step, loss)| Point { step, loss }).collect(),
+            points: points
+                .iter()
+                .map(|&(step, loss)| Point { step, loss })
+                .collect(),
             lrs: vec![1.0; 100],
             lr_origin: LrOrigin::EveryStep,
             kind: LossKind::Unknown,
@@ -200,12 +207,23 @@ mod tests {
     #[test]
     fn noise_ceiling_from_second_differences() {
         let points: Vec<(u64, f64)> = (0..2000)
-            .map(|i| (i, 3.0 - 1e-3 * i as f64 + if i % 2 == 0 { 0.1 } else { -0.1 }))
+            .map(|i| {
+                (
+                    i,
+                    3.0 - 1e-3 * i as f64 + if i % 2 == 0 { 0.1 } else { -0.1 },
+                )
+            })
             .collect();
         // Alternating noise of .1 has second differences of .4: read as white, a variance of .16/6.
         let variance = 4e6 / 12.0 * 1e-6 + 0.01;
         let ceiling = noise_ceiling(&curve(&points), 0).unwrap();
-        assert!((ceiling - (1.0 - 0.16 / 6.0 / variance)).abs() < 2e-3, "{ceiling}");
-        assert_eq!(noise_ceiling(&curve(&[(1, 2.0), (2, 2.0), (3, 2.0)]), 0), None);
+        assert!(
+            (ceiling - (1.0 - 0.16 / 6.0 / variance)).abs() < 2e-3,
+            "{ceiling}"
+        );
+        assert_eq!(
+            noise_ceiling(&curve(&[(1, 2.0), (2, 2.0), (3, 2.0)]), 0),
+            None
+        );
     }
 }

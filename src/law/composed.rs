@@ -202,7 +202,11 @@ impl<R: Response> Composed<R> {
     }
 
     fn view<'a>(&self, path: &'a Path, all: &'a [f64]) -> View<'a> {
-        let sigma = if self.options.s1_offset { all[all.len() - 1] } else { 0.0 };
+        let sigma = if self.options.s1_offset {
+            all[all.len() - 1]
+        } else {
+            0.0
+        };
         let (first, deficit) = match self.options.warmup {
             WarmupRule::Rise => (0, 0.0),
             WarmupRule::Ignored => (path.warmup_nodes, 0.0),
