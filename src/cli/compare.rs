@@ -221,7 +221,7 @@ fn table(tried: &[Tried], train: &[LossCurve], test: &[LossCurve]) -> String {
 
 /// Curves go by their letters, as many as fit a line, and are named below.
 fn curve_by_curve(out: &mut String, tried: &[Tried], train: &[LossCurve], test: &[LossCurve]) {
-    const ABREAST: usize = 8;
+    const ABREAST: usize = 10;
     let names: Vec<&str> = train.iter().chain(test).map(|c| &c.name[..]).collect();
     let noisy = tried
         .iter()
@@ -237,7 +237,7 @@ fn curve_by_curve(out: &mut String, tried: &[Tried], train: &[LossCurve], test: 
         let _ = write!(out, "  {:<16}", "law");
         for key in start..end {
             let mark = if key < train.len() { " fit" } else { "" };
-            let _ = write!(out, "{:>7}", format!("{}{mark}", letter(key)));
+            let _ = write!(out, "{:>6}", format!("{}{mark}", letter(key)));
         }
         out.push('\n');
         for (name, judged) in tried {
@@ -245,7 +245,7 @@ fn curve_by_curve(out: &mut String, tried: &[Tried], train: &[LossCurve], test: 
             let _ = write!(out, "  {:<16}", short(name, 16));
             let scored = judged.train.iter().chain(&judged.test);
             for s in scored.skip(start).take(ABREAST) {
-                let _ = write!(out, "{:>7}", thousandths(s.shown().mae));
+                let _ = write!(out, "{:>6}", thousandths(s.shown().mae));
             }
             out.push('\n');
         }

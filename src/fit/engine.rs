@@ -343,7 +343,7 @@ fn beyond(residuals: &[f64], objective: &Objective) -> f64 {
 /// Ratio of the extreme eigenvalues of `m` scaled to a unit diagonal.
 fn condition(m: &[f64], n: usize) -> f64 {
     let unit: Vec<f64> = (0..n).map(|j| m[j * n + j].sqrt()).collect();
-    if unit.iter().any(|u| !(*u > 0.0)) {
+    if unit.iter().any(|u| u.is_nan() || *u <= 0.0) {
         return f64::INFINITY;
     }
     let scaled: Vec<f64> = (0..n * n)

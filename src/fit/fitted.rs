@@ -50,7 +50,7 @@ pub struct Fit {
     pub params: Vec<FittedParameter>,
     /// `Σ w·Huber_δ(r)` as the papers write it, without priors.
     pub objective: f64,
-    /// Starts tried, and how many of them ended within 1 % of the best objective.
+    /// Starts tried, and how many of them ended within 1 % of the best objective ([`AGREEMENT`](super::AGREEMENT)).
     pub starts: usize,
     pub agree: usize,
     /// Condition number of JᵀJ with columns of unit length, in fitting coordinates: 1 is

@@ -16,13 +16,16 @@ const SORTING: Limits = Limits {
     iterations: 40,
     tolerance: 1e-4,
 };
+/// Sorting takes δ this many times as wide: nearly squares, whose minima are reached in far fewer steps.
+const SORTING_WIDTH: f64 = 4.0;
 const POLISHING: Limits = Limits {
     iterations: 400,
     tolerance: 1e-9,
 };
 /// How many of the sorted starts are polished.
 const POLISHED: usize = 3;
-/// Two starts agree when they end within this share of one objective.
+/// Two starts agree when, on the thinned data that they are sorted on, they end within this share of one
+/// objective.
 pub const AGREEMENT: f64 = 0.01;
 /// Spread, in fitting coordinates, of the starts that are drawn around a law's own.
 const SPREAD: f64 = 0.7;
@@ -47,14 +50,14 @@ pub(crate) fn search(
     let starts = starts(law, data, coordinates, options);
     let most = (SORTING_POINTS / data.curves.len()).max(SORTING_POINTS_A_CURVE);
     let thinned = data.thinned(most);
-    let objective = |data| Objective {
+    let objective = |data, delta| Objective {
         law,
         data,
         coordinates,
         residual: options.residual,
-        delta: options.delta,
+        delta,
     };
-    let coarse = objective(&thinned);
+    let coarse = objective(&thinned, SORTING_WIDTH * options.delta);
     let mut sorted: Vec<Minimum> = starts
         .par_iter()
         .map(|start| minimise(&coarse, start, SORTING))
@@ -82,7 +85,7 @@ pub(crate) fn search(
             break;
         }
     }
-    let fine = objective(data);
+    let fine = objective(data, options.delta);
     let polished: Vec<Minimum> = basins
         .par_iter()
         .map(|minimum| minimise(&fine, &minimum.u, POLISHING))

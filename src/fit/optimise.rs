@@ -61,9 +61,9 @@ pub(crate) fn minimise(objective: &Objective, start: &[f64], limits: Limits) -> 
                     || (u[j] <= coordinates.low[j] && pushes > 0.0)
                     || (u[j] >= coordinates.high[j] && pushes < 0.0))
             }));
-            for j in 0..p {
+            for (j, scale) in scale.iter_mut().enumerate() {
                 // Forgotten slowly, so that one steep place does not hold a parameter for good.
-                scale[j] = here.curvature[j * p + j].max(0.3 * scale[j]);
+                *scale = here.curvature[j * p + j].max(0.3 * *scale);
             }
             let newton = step(&here, &scale, &free, 1e-11, p);
             let decrement = -0.5

@@ -77,11 +77,11 @@ pub(super) fn base_starts(scales: &Scales, above: f64) -> Vec<[f64; 3]> {
         .to_vec()
 }
 
-/// Bounds and start of the offset sigma. Lower than half the first point's S₁ the point itself would lie
-/// in the warm-up that sigma stands for.
+/// Bounds of the offset sigma. Lower than half the first point's S₁ the point itself would lie in the warm-up that
+/// sigma stands for, where S₁ stands at its floor: the kink traps optimisers, so the bound lies at it.
 pub(super) fn sigma_bounds(scales: &Scales) -> Bounds {
     Bounds {
-        low: -0.75 * scales.s1_first,
+        low: -0.5 * scales.s1_first,
         high: 0.5 * scales.s1,
     }
 }

@@ -86,13 +86,13 @@ pub(super) fn observed(
     let offset = noise.offset * random::normal(&mut rng);
     let mut slow = random::normal(&mut rng);
     let mut out = curve.clone();
-    for i in 0..losses.len() {
+    for (i, loss) in losses.iter().enumerate() {
         if i > 0 {
             let keep = (-(path.steps[i] - path.steps[i - 1]) / noise.tau).exp();
             slow = keep * slow + (1.0 - keep * keep).sqrt() * random::normal(&mut rng);
         }
         let error = noise.slow.sqrt() * slow + (1.0 - noise.slow).sqrt() * random::normal(&mut rng);
-        out.points[i].loss = losses[i] * (offset + noise.sd * error).exp();
+        out.points[i].loss = loss * (offset + noise.sd * error).exp();
     }
     out
 }
