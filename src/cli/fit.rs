@@ -29,10 +29,22 @@ exact schedule behind it if the log has none: FILE@SPEC, as in
 and FILE#KEY takes one of several curves in a file.
 
 Example:
-  lehr fit --law mpl --train cosine.csv constant.csv --test wsd.csv \\
-      --warmup-steps 300 --out law.json --png fit.png")]
+  lehr fit --law elr --train cosine.csv constant.csv --test wsd.csv \\
+      --warmup-steps 300 --out law.json --png fit.png
+
+Laws (`elr` where nothing speaks for another):
+  elr elr-free                effective LR under weight decay (ours)
+  tissue                      momentum law; -999 -power -lr: variants
+  mpl                         multi-power law; -no-gamma -spl -mel: ablations
+  fsl fsl-fixed               functional scaling law
+  mplx mplx-free              MPL with fading amplitude (ours)
+  hybrid hybrid-course        momentum with a third term S3
+  forward-momentum convex     2512.13705; last-iterate bound
+  opl lldl chinchilla         baselines: S1 alone, linear in the LR, steps
+  sized                       over model size, for curves that say theirs")]
 pub struct Args {
-    /// A law by name, auto (chosen on the fitted curves alone), or all
+    /// A law by name, several (a,b), auto (elr, unless another predicts
+    /// held-out fitted curves twice as well), or all
     #[arg(long, default_value = "auto")]
     law: String,
     /// Curves to fit
@@ -88,7 +100,7 @@ pub fn run(args: Args) -> Result<()> {
     }
     let (law, contest) = match args.law.trim() {
         "auto" => {
-            let laws = flags::laws("all", &law_options, &fitted)?;
+            let laws = flags::laws(&law::CANDIDATES.join(","), &law_options, &fitted)?;
             let choice = fit::choose(&laws, &fitted, &options)?;
             let contest = Contest::new(&laws, &choice);
             (laws[choice.chosen].clone(), Some(contest))

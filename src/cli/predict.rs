@@ -3,11 +3,12 @@
 use super::fit::table::{item, plural};
 use super::format::thousands;
 use super::picture::{PictureFlags, print};
+use crate::curve;
 use crate::error::{Error, Result};
 use crate::files;
 use crate::fit::{self, Band, Fit};
 use crate::report::{fitted, terminal};
-use crate::schedule::{Schedule, ScheduleSpec, Warmup};
+use crate::schedule::{Schedule, ScheduleSpec, Shape, Warmup};
 use serde_json::json;
 use std::fmt::Write;
 use std::path::PathBuf;
@@ -73,8 +74,16 @@ pub fn run(args: Args) -> Result<()> {
     let fit = fit::file::read(&args.law)?;
     let schedule = schedule(&args, &fit)?;
     let lrs: Vec<f64> = (0..args.steps).map(|s| schedule.lr(s)).collect();
-    let steps = steps(args.steps, schedule.warmup_steps(), args.every);
-    let path = fit::path(&lrs, schedule.warmup_steps(), &steps).of_size(args.parameters);
+    // A table says its LRs and no more: its warm-up is what they show.
+    let warmup = match schedule.spec().shape {
+        Shape::Table { .. } => args
+            .warmup_steps
+            .or_else(|| curve::warmup_shown(&lrs))
+            .unwrap_or(0),
+        _ => schedule.warmup_steps(),
+    };
+    let steps = steps(args.steps, warmup, args.every);
+    let path = fit::path(&lrs, warmup, &steps).of_size(args.parameters);
     let forecast = Forecast {
         band: fit.band(&path),
         warnings: warnings(&fit, &schedule),

@@ -279,7 +279,7 @@ fn only_best(frame: &Frame, role: Role, file: &str, what: &str) -> Result<Option
     match tie {
         Some((a, b)) if role != Role::Lr => Err(Error::input(format!(
             "{file} has more than one column that may be the {what}: {} and {}; \
-             name the one that counts (--{what}-column)",
+             name the one that counts (--columns {what}=NAME)",
             frame.columns[a].name, frame.columns[b].name
         ))),
         _ => Ok(best.map(|(at, _)| at)),
@@ -305,7 +305,7 @@ fn named(frame: &Frame, name: &str, file: &str, what: &str) -> Result<usize> {
 fn missing(frame: &Frame, file: &str, what: &str, names: &str) -> Error {
     Error::input(format!(
         "{file} has no column that is clearly the {what} ({names}); it has {}; \
-         name it with --{what}-column",
+         name it with --columns {what}=NAME",
         list(frame)
     ))
 }

@@ -183,7 +183,7 @@ fn knee(
 
 /// The end of the warm-up as the LRs of a whole run show it: the first stretch that never falls,
 /// up to the first step at its top. `None` where the run begins at the top.
-pub(super) fn warmup_shown(lrs: &[f64]) -> Option<u64> {
+pub fn warmup_shown(lrs: &[f64]) -> Option<u64> {
     let mut top = *lrs.first()?;
     let mut end = None;
     for (step, &lr) in lrs.iter().enumerate().skip(1) {

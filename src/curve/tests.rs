@@ -339,7 +339,7 @@ fn columns_by_name_and_by_map() {
     };
     assert_eq!(one(&path, &options).points[0].loss, 5.0);
     let odd = files.put("b.tsv", text("when\tfoo\tbar\trate\n"));
-    assert!(error(&odd, &ReadOptions::default()).contains("--step-column"));
+    assert!(error(&odd, &ReadOptions::default()).contains("--columns step=NAME"));
     let options = ReadOptions {
         columns: ColumnMap {
             step: Some("when".into()),

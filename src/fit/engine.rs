@@ -91,7 +91,7 @@ pub(crate) fn fit_data(
             data.from
         )));
     }
-    identify::refuse_blind_parameters(&**law, data, &coordinates)?;
+    identify::refuse_blind_parameters(&**law, law.name(), data, &coordinates)?;
     let search = multistart::search(&**law, data, &coordinates, options);
     if !search.best.value.is_finite() {
         return Err(Error::input(format!(
@@ -112,7 +112,7 @@ fn priors(law: &Arc<dyn Law>, data: &FitData, options: &FitOptions) -> Result<Ve
     if data.points() < coordinates.len() + SPARE_POINTS {
         return Ok(Vec::new());
     }
-    identify::refuse_blind_parameters(&*prelude, data, &coordinates)?;
+    identify::refuse_blind_parameters(&*prelude, law.name(), data, &coordinates)?;
     let found = multistart::search(&*prelude, data, &coordinates, options).best;
     Ok(law.priors(&data.scales, &coordinates.parameters(&found.u)))
 }

@@ -3,6 +3,7 @@
 use super::coordinates::Coordinates;
 use super::data::FitData;
 use super::fitted::Fit;
+use super::score::Scores;
 use crate::error::{Error, Result};
 use crate::law::Law;
 
@@ -13,12 +14,18 @@ const LOOSE_FACTOR: f64 = 10.0;
 /// Above this condition number some combination of parameters is all but free.
 const ILL_CONDITIONED: f64 = 1e6;
 
+/// R² of the fitted (binned) losses of a curve below which a law cannot be said to describe it; noise alone brings raw
+/// single-batch losses down to .9.
+const DESCRIBES: f64 = 0.8;
+
 /// Laws of no more parameters than the power law alone have nothing to say of cooldowns.
 const BASE_PARAMETERS: usize = 3;
 
 /// Refuses a fit to constant LRs where some parameter without a prior acts through changes only.
+/// `asked` is the law that the user named: `law` itself, or the one it rests on.
 pub(crate) fn refuse_blind_parameters(
     law: &dyn Law,
+    asked: &str,
     data: &FitData,
     coordinates: &Coordinates,
 ) -> Result<()> {
@@ -50,8 +57,7 @@ pub(crate) fn refuse_blind_parameters(
         return Ok(());
     }
     Err(Error::input(format!(
-        "the LR of the fitted curves never falls, so that the law {} cannot learn {}: add a curve with a cooldown, or fit --law opl",
-        law.name(),
+        "the LR of the fitted curves never falls, so that the law {asked} cannot learn {}: add a curve with a cooldown, or fit --law opl",
         list(&blind)
     )))
 }
@@ -59,6 +65,20 @@ pub(crate) fn refuse_blind_parameters(
 /// What a reader of the parameters should know, one sentence each; and whether more data would help.
 pub(crate) fn notes(fit: &Fit, data: &FitData) -> (Vec<String>, bool) {
     let mut notes = Vec::new();
+    let missed: Vec<String> = (data.curves.iter())
+        .filter_map(|curve| {
+            let r2 = Scores::of(&fit.predict(&curve.path), &curve.losses)?.r2;
+            (r2 < DESCRIBES).then(|| format!("{} (R² {r2:.2})", curve.name))
+        })
+        .collect();
+    if !missed.is_empty() {
+        notes.push(format!(
+            "the law {} does not describe {}: neither its parameters nor its predictions mean anything there; look at \
+             the picture, and fit runs of different models or data apart",
+            fit.law.name(),
+            missed.join(" and ")
+        ));
+    }
     if data.constant_lr() && fit.law.parameters().len() > BASE_PARAMETERS {
         notes.push(
             "the LR of the fitted curves never falls: what the law says of a cooldown rests on its priors, or on the warm-up"

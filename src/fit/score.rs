@@ -83,7 +83,11 @@ pub fn score(predicted: &[f64], curve: &LossCurve, from: u64) -> Result<Scores> 
 /// # Errors
 /// Where there is no point from step `from` on.
 pub fn score_smoothed(predicted: &[f64], curve: &LossCurve, from: u64) -> Result<Scores> {
-    assert_eq!(predicted.len(), curve.points.len(), "one prediction a point");
+    assert_eq!(
+        predicted.len(),
+        curve.points.len(),
+        "one prediction a point"
+    );
     let late = curve.starting_at(from / 2);
     let first = curve.points.len() - late.points.len();
     let measured = late.ema(EMA_SPAN).losses();

@@ -42,8 +42,10 @@ pub(super) fn base_bounds(scales: &Scales) -> Vec<Bounds> {
     let reach = scales.s1.max(1.0 / scales.s1).powi(2);
     vec![
         Bounds {
+            // Where responses are subtracted this is the floor of a run that stays at its peak: it may lie
+            // above what a cooldown reached.
             low: 0.0,
-            high: scales.loss_low,
+            high: scales.loss_high,
         },
         Bounds {
             low: 1e-4 / reach,

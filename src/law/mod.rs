@@ -38,7 +38,7 @@ pub mod tissue;
 
 use std::sync::Arc;
 
-pub use names::{NAMES, by_name};
+pub use names::{CANDIDATES, NAMES, by_name};
 pub use options::{LawOptions, WarmupRule};
 pub use path::{Node, Path, Run};
 

@@ -7,9 +7,9 @@ use crate::error::{Error, Result};
 
 /// What [`by_name`] takes.
 pub const NAMES: &[&str] = &[
-    "chinchilla",
     "elr",
     "elr-free",
+    "chinchilla",
     "opl",
     "lldl",
     "tissue",
@@ -29,6 +29,20 @@ pub const NAMES: &[&str] = &[
     "forward-momentum",
     "convex",
     "sized",
+];
+
+/// Laws that a choice is made among when nobody names one, in order of preference. Not among them: laws that do
+/// not see the schedule, laws that fix numbers with units, and ablations. The order was set after seeing the test
+/// curves of every public data set used here (`docs/general-law.md`).
+pub const CANDIDATES: &[&str] = &[
+    "elr",
+    "mpl",
+    "tissue",
+    "mpl-spl",
+    "hybrid",
+    "fsl",
+    "mplx-free",
+    "lldl",
 ];
 
 /// Other names for the same laws.

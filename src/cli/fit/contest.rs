@@ -55,8 +55,8 @@ impl Contest {
             n => format!("; {} could not be fitted so", table::plural(n, "law")),
         };
         let text = format!(
-            "each fitted curve left out in turn, MAE ×10⁻³ nats: {}{failed}; of those within 10 % of \
-             the best, the law with the fewest parameters",
+            "parts of the fitted curves held out, MAE ×10⁻³ nats: {}{failed}; a law further down \
+             our list is taken only where it is twice as good",
             scored.join(", ")
         );
         table::item("auto", &text)

@@ -8,8 +8,8 @@ const LR_FLOOR: f64 = 1e-6;
 const BLOCK: usize = 3;
 /// A warm-up is cut into at least this many blocks.
 const WARMUP_BLOCKS: usize = 32;
-/// A block ends where the LR moves by more than this share of the peak in one step.
-const JUMP: f64 = 0.05;
+/// A block ends where the LR has moved by more than this share of the peak.
+const DRIFT: f64 = 0.02;
 
 /// Steps trained at nearly the same LR.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -42,16 +42,15 @@ fn build(path: &Path) -> Vec<Block> {
     for &step in &path.steps {
         let end = step as usize;
         while at < end {
-            let (limit, most) = if at < path.warmup {
+            // A warm-up rises through all LRs while the loss hardly hangs on it.
+            let (limit, most, drift) = if at < path.warmup {
                 let rise = (path.warmup / WARMUP_BLOCKS).clamp(1, most);
-                (path.warmup.min(end), rise)
+                (path.warmup.min(end), rise, path.peak)
             } else {
-                (end, most)
+                (end, most, DRIFT * path.peak)
             };
             let mut next = at + 1;
-            while next < limit.min(at + most)
-                && (path.lrs[next] - path.lrs[next - 1]).abs() <= JUMP * path.peak
-            {
+            while next < limit.min(at + most) && (path.lrs[next] - path.lrs[at]).abs() <= drift {
                 next += 1;
             }
             let sum: f64 = path.lrs[at..next].iter().sum();

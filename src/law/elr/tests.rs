@@ -66,7 +66,14 @@ fn the_gradient_pass_gives_the_same_loss() {
 #[test]
 fn grouping_moves_predictions_by_less_than_noise() {
     let law = by_name("elr", &LawOptions::default()).unwrap();
-    for (shape, lrs) in schedules(24_000, 1000, 1e-3) {
+    let short_cooldowns = [24, 48, 120, 240].map(|steps| {
+        let lr = |s: usize| 1e-3 * ((24_000 - s) as f64 / steps as f64).min(1.0);
+        ("short cooldown", (0..24_000).map(lr).collect())
+    });
+    let all = schedules(24_000, 1000, 1e-3)
+        .into_iter()
+        .chain(short_cooldowns);
+    for (shape, lrs) in all {
         let steps: Vec<u64> = (1..=24).map(|i| i * 1000).collect();
         let exact = Path::exact(&lrs, 1000, &steps);
         let grouped = Path::grouped(&lrs, 1000, &steps, 24);
