@@ -2,14 +2,11 @@
 
 use super::argument::Spec;
 use super::columns::{Chosen, choose};
-use super::frame::{Column, Frame};
-use super::{LossCurve, LossKind, LrOrigin, MIN_POINTS, Point, ReadOptions, WarmUp, rates, rows};
+use super::frame::{Column, Frame, MOST_CELLS};
+use super::given::{GivenLrs, MOST_STEPS};
+use super::{LossCurve, LossKind, MIN_POINTS, Point, ReadOptions, WarmUp, rows};
 use crate::error::{Error, Result};
-use crate::schedule::{Schedule, ScheduleSpec, Warmup, count};
-
-/// Steps beyond this are no optimiser steps (tokens or samples, usually), and an LR for each of them
-/// would not fit in memory.
-pub(super) const MOST_STEPS: u64 = 20_000_000;
+use crate::schedule::count;
 
 /// One curve out of `frame`. `file` names it in messages, `name` in tables.
 ///
@@ -30,10 +27,6 @@ pub(super) fn curve(
         logged,
         mut notes,
     } = rows_of(frame, options, file)?;
-    let last = losses
-        .last()
-        .map_or(0, |r| r.0)
-        .max(logged.last().map_or(0, |r| r.0));
     let end = losses.last().map_or(0, |r| r.0).max(1);
     let given = GivenLrs {
         frame,
@@ -42,8 +35,8 @@ pub(super) fn curve(
         file,
     };
     let rates = match spec {
-        Some(spec) => given.from_schedule(spec, end, &mut notes)?,
-        None => given.from_rows(end, last, &mut notes)?,
+        Some(spec) => given.scheduled(spec, end, &mut notes)?,
+        None => given.interpolated(end, &mut notes)?,
     };
     let mut curve = LossCurve {
         name: name.to_string(),
@@ -64,6 +57,14 @@ pub(super) fn curve(
         let before = curve.points.len();
         curve.points.retain(|p| p.step >= warmup);
         let dropped = (before - curve.points.len()) as u64;
+        if dropped > 0 && curve.points.is_empty() {
+            return Err(Error::input(format!(
+                "{file} ends at step {}, within the warm-up of {} steps that was given for it \
+                 (--warmup-steps), so no point is left",
+                count(end),
+                count(warmup)
+            )));
+        }
         if dropped > 0 {
             curve.notes.push(format!(
                 "{} points before step {} were left out, since their LRs are not known",
@@ -88,6 +89,13 @@ pub(super) struct Rows {
 /// As [`curve`], as far as the columns and their cells go.
 pub(super) fn rows_of(frame: &Frame, options: &ReadOptions, file: &str) -> Result<Rows> {
     let mut notes = frame.notes.clone();
+    if frame.overflow {
+        return Err(Error::input(format!(
+            "{file} holds more than {} numbers, too many for a loss curve; \
+             take step, learning rate and loss out of it, for example into a CSV",
+            count(MOST_CELLS as u64)
+        )));
+    }
     let chosen = choose(frame, &options.columns, file)?;
     let steps = steps_of(frame, &frame.columns[chosen.step], file)?;
     let (kind, losses) = losses(frame, &chosen, &steps, options, file, &mut notes)?;
@@ -211,6 +219,14 @@ fn with_steps(
     Ok(rows)
 }
 
+/// A loss column, cleaned.
+struct Found<'a> {
+    kind: LossKind,
+    name: &'a str,
+    rows: Vec<(u64, f64)>,
+    said: Vec<String>,
+}
+
 /// The losses to fit, settled and finite, and their kind.
 ///
 /// Where a file logs both, the validation loss is taken if it has [`MIN_POINTS`] usable points,
@@ -223,7 +239,7 @@ fn losses(
     file: &str,
     notes: &mut Vec<String>,
 ) -> Result<(LossKind, Vec<(u64, f64)>)> {
-    let mut found: Vec<(LossKind, &str, Vec<(u64, f64)>, Vec<String>)> = Vec::new();
+    let mut found: Vec<Found> = Vec::new();
     let wanted = options.kind.filter(|_| options.columns.loss.is_none());
     for &(at, kind) in &chosen.losses {
         let column = &frame.columns[at];
@@ -239,13 +255,18 @@ fn losses(
         settled.tell(&mut said);
         let rows = rows::finite(rows, &mut said);
         rows::note_gaps(&rows, &mut said);
-        found.push((kind, &column.name, rows, said));
+        let name = &column.name;
+        found.push(Found {
+            kind,
+            name,
+            rows,
+            said,
+        });
     }
-    let enough = |rows: &Vec<(u64, f64)>| rows.len() >= MIN_POINTS;
     let best = found
         .iter()
-        .position(|f| f.0 == LossKind::Validation && enough(&f.2))
-        .or_else(|| (0..found.len()).rev().max_by_key(|&i| found[i].2.len()));
+        .position(|f| f.kind == LossKind::Validation && f.rows.len() >= MIN_POINTS)
+        .or_else(|| (0..found.len()).rev().max_by_key(|&i| found[i].rows.len()));
     let Some(best) = best else {
         return Err(Error::input(format!(
             "{file} logs no {} loss",
@@ -259,15 +280,15 @@ fn losses(
         let other = &found[1 - best.min(1)];
         notes.push(format!(
             "the losses are those of {} ({} points); {} has {}",
-            found[best].1,
-            count(found[best].2.len() as u64),
-            other.1,
-            count(other.2.len() as u64)
+            found[best].name,
+            count(found[best].rows.len() as u64),
+            other.name,
+            count(other.rows.len() as u64)
         ));
     }
-    let (kind, _, rows, said) = found.swap_remove(best);
-    notes.extend(said);
-    Ok((kind, rows))
+    let best = found.swap_remove(best);
+    notes.extend(best.said);
+    Ok((best.kind, best.rows))
 }
 
 /// Rows that logged an LR, settled; what is no LR is left out.
@@ -293,144 +314,4 @@ fn lr_rows(
         ));
     }
     Ok(rows)
-}
-
-struct GivenLrs<'a> {
-    frame: &'a Frame,
-    options: &'a ReadOptions,
-    /// Rows that logged an LR, by update.
-    logged: &'a [(u64, f64)],
-    file: &'a str,
-}
-
-struct Rates {
-    lrs: Vec<f64>,
-    origin: LrOrigin,
-    warmup: WarmUp,
-    /// The warm-up was put in front of rows that contradict it.
-    before_peak_is_made_up: bool,
-}
-
-impl GivenLrs<'_> {
-    /// `end`: updates that the last point needs.
-    fn from_schedule(&self, spec: &Spec, end: u64, notes: &mut Vec<String>) -> Result<Rates> {
-        let (file, options) = (self.file, self.options);
-        let highest = self.logged.iter().map(|r| r.1).fold(0.0, f64::max);
-        let table = matches!(spec.shape, crate::schedule::Shape::Table { .. });
-        let peak = spec
-            .peak_lr
-            .or(options.peak_lr)
-            .or((highest > 0.0).then_some(highest));
-        let peak_lr = match peak {
-            Some(peak) => peak,
-            None if table => 1.0,
-            None => {
-                return Err(Error::input(format!(
-                    "{file}@{}: the peak learning rate is not known; add peak=1e-3 to the schedule",
-                    spec.text
-                )));
-            }
-        };
-        let steps = spec.steps.or(options.steps);
-        if steps.is_none() && !table {
-            notes.push(format!(
-                "the length of the run is not given: the last logged step, {}, is taken for it (steps=N)",
-                count(end)
-            ));
-        }
-        let steps = steps.unwrap_or(end);
-        if steps < end {
-            return Err(Error::input(format!(
-                "{file}@{}: the schedule ends after {} steps but the curve goes on to step {}; \
-                 give the length of the whole run (steps=N)",
-                spec.text,
-                count(steps),
-                count(end)
-            )));
-        }
-        if steps > MOST_STEPS {
-            return Err(Error::input(format!(
-                "{file}@{}: a run of {} steps is longer than the {} that can be handled",
-                spec.text,
-                count(steps),
-                count(MOST_STEPS)
-            )));
-        }
-        let told = options.warmup.or(self.frame.warmup).map(Warmup::Steps);
-        let schedule = Schedule::new(&ScheduleSpec {
-            shape: spec.shape.clone(),
-            peak_lr,
-            warmup: spec.warmup.or(told).unwrap_or(Warmup::Steps(0)),
-            steps,
-            tokens_per_step: None,
-            compat: options.compat,
-        })
-        .map_err(|e| Error::input(format!("{file}@{}: {e}", spec.text)))?;
-        let lrs: Vec<f64> = (0..steps).map(|s| schedule.lr(s)).collect();
-        self.compare(&lrs, notes);
-        let warmup = match table {
-            true => rates::warmup_shown(&lrs).unwrap_or(0),
-            false => schedule.warmup_steps(),
-        };
-        Ok(Rates {
-            lrs,
-            origin: LrOrigin::Schedule(spec.text.clone()),
-            warmup: WarmUp::Known(warmup),
-            before_peak_is_made_up: false,
-        })
-    }
-
-    /// Says where the file's own LRs are far from the schedule.
-    fn compare(&self, lrs: &[f64], notes: &mut Vec<String>) {
-        let peak = lrs.iter().copied().fold(0.0, f64::max);
-        let off = |r: &&(u64, f64)| (r.1 - lrs[r.0 as usize]).abs() / peak;
-        let inside = self.logged.iter().filter(|r| r.0 < lrs.len() as u64);
-        if let Some(worst) = inside.max_by(|a, b| off(a).total_cmp(&off(b)))
-            && off(&worst) > 0.01
-        {
-            notes.push(format!(
-                "the logged LR differs from the schedule by up to {:.0} % of the peak (step {}: {:e}, not {:e})",
-                100.0 * off(&worst),
-                count(worst.0),
-                worst.1,
-                lrs[worst.0 as usize]
-            ));
-        }
-    }
-
-    fn from_rows(&self, end: u64, last: u64, notes: &mut Vec<String>) -> Result<Rates> {
-        let (file, rows) = (self.file, self.logged);
-        if rows.is_empty() {
-            return Err(Error::input(format!(
-                "{file} logs no learning rate; give the schedule as FILE@SPEC, \
-                 for example {file}@wsd:fraction=0.2,peak=1e-3,warmup=300,steps=10000"
-            )));
-        }
-        let length = end.max(last + 1);
-        let mut lrs = rates::every_step(rows, length);
-        let told = self.options.warmup.or(self.frame.warmup);
-        let (warmup, made_up) = rates::warm_up(&mut lrs, rows, told, notes);
-        let first = rows[0].0;
-        // A row missing here and there does not make a log of every step a sparse one.
-        let holes = rows[rows.len() - 1].0 - first + 1 - rows.len() as u64;
-        let origin = if holes * 100 <= rows.len() as u64 && rows.len() > 1 {
-            LrOrigin::EveryStep
-        } else {
-            LrOrigin::Interpolated { rows: rows.len() }
-        };
-        let known = rows[rows.len() - 1].0 + 1;
-        if known < end {
-            notes.push(format!(
-                "the LR is logged up to step {} only and taken to hold from there to step {}",
-                count(known - 1),
-                count(end)
-            ));
-        }
-        Ok(Rates {
-            lrs,
-            origin,
-            warmup,
-            before_peak_is_made_up: made_up,
-        })
-    }
 }

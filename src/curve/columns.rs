@@ -118,12 +118,30 @@ pub(super) fn role_of(name: &str) -> Option<(Role, usize)> {
     {
         return Some((Role::Lr, LOOSE));
     }
-    if has(&["loss", "ce", "nll", "xent"])
-        && !has(&[
-            "aux", "z", "scale", "scaler", "std", "var", "min", "max", "best", "balance", "router",
-        ])
-    {
-        if has(&[
+    const ASIDE: &[&str] = &[
+        "aux",
+        "z",
+        "scale",
+        "scaler",
+        "std",
+        "var",
+        "min",
+        "max",
+        "best",
+        "balance",
+        "balancing",
+        "router",
+        "moe",
+        "kl",
+        "reg",
+        "regularization",
+        "weight",
+        "weights",
+        "count",
+        "time",
+    ];
+    if has(&["loss", "ce", "nll", "xent"]) && !has(ASIDE) {
+        let held_out = [
             "val",
             "valid",
             "validation",
@@ -132,11 +150,16 @@ pub(super) fn role_of(name: &str) -> Option<(Role, usize)> {
             "test",
             "dev",
             "heldout",
-        ]) {
+        ];
+        if has(&held_out) {
             return Some((Role::Loss(LossKind::Validation), LOOSE));
         }
         if has(&["train", "training", "tr", "batch", "lm"]) {
             return Some((Role::Loss(LossKind::TrainBatch), LOOSE));
+        }
+        // `Metrics/loss`
+        if words.last() == Some(&"loss") {
+            return Some((Role::Loss(LossKind::Unknown), LOOSE));
         }
     }
     if words.len() > 1 && words.last() == Some(&"step") && has(&["global"]) {
@@ -326,6 +349,8 @@ mod tests {
             ("loss", Some(Role::Loss(Unknown))),
             ("a - train/loss__MIN", None),
             ("aux_loss", None),
+            ("Metrics/loss", Some(Role::Loss(Unknown))),
+            ("loss_scale", None),
             ("grad_norm", None),
             ("tokens", None),
         ] {

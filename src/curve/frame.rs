@@ -2,6 +2,9 @@
 
 use super::LossKind;
 
+/// Numbers of one file, in all columns together. A curve of a million rows with twenty columns has as many.
+pub(super) const MOST_CELLS: usize = 20_000_000;
+
 /// A table as a file gave it. Cells are sparse, so that memory stays proportional to the file
 /// however its columns are spread over its rows.
 #[derive(Clone, Debug)]
@@ -18,6 +21,8 @@ pub(super) struct Frame {
     pub counts_completed: bool,
     /// What the reader had to decide.
     pub notes: Vec<String>,
+    /// The file holds more numbers than [`MOST_CELLS`]; those beyond are not here.
+    pub overflow: bool,
     /// From the file, where it says so.
     pub warmup: Option<u64>,
     pub parameters: Option<f64>,
@@ -50,6 +55,7 @@ impl Frame {
             bare_loss: LossKind::Unknown,
             counts_completed: false,
             notes: Vec::new(),
+            overflow: false,
             warmup: None,
             parameters: None,
         }

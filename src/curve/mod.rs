@@ -22,16 +22,55 @@
 //!   without an LR takes part with its loss alone.
 //! - *Counting*: rows numbered 1, 2, 3, … count completed updates, so that row `t` carries the LR of
 //!   update `t − 1`; any other row `t` carries that of update `t`.
-//! - *Warm-up*: what the caller says is put in front of rows that do not show it, and the points before
-//!   its end are left out; a rise that the first rows show is the warm-up; otherwise it is
+//! - *Warm-up*: what the caller says (or the run's own configuration) is put in front of rows that do not
+//!   show it, and the points before its end are left out; a rise that the first rows show is the warm-up; otherwise it is
 //!   [`WarmUp::Unlogged`].
 //!
 //! Every decision is told in [`LossCurve::notes`].
+//!
+//! # Formats
+//! | what | how it is known, and what is special |
+//! |---|---|
+//! | CSV, TSV, semicolons, blanks | a header with a step or a loss; W&B's tables of several runs give one curve each |
+//! | JSON Lines | an object a line, our `metrics.jsonl` among them; nested objects are flattened (`train/loss`) |
+//! | JSON | rows, columns, `log_history` (Hugging Face), `history` (W&B), or several of them by name |
+//! | a directory | a run of ours, a `trainer_state.json`, or TensorBoard's event files in their order |
+//! | TensorBoard events | checksums are checked; scalars as `simple_value` or as tensors |
+//! | Parquet | flat columns of numbers; uncompressed, snappy, gzip, zstd or raw lz4 |
+//! | pickle | pandas tables of protocols 2–5, by a reader that calls nothing; any other global is refused by name |
+//! | text | logs as scripts print them: `step 250: train loss 3.1, val loss 3.2` |
+//!
+//! A file is read whole, up to 1 GiB (a JSON document up to 64 MiB), up to twenty million numbers and twenty
+//! million steps; what lies beyond is refused with a sentence. No length that a file declares is believed
+//! before its bytes are there.
+//!
+//! # Example
+//! ```
+//! use lehr::curve::{ReadOptions, WarmUp, read};
+//!
+//! # fn main() -> lehr::Result<()> {
+//! # let dir = std::env::temp_dir().join(format!("lehr-curve-{}", std::process::id()));
+//! # std::fs::create_dir_all(&dir).unwrap();
+//! # let path = dir.join("run.csv");
+//! let rows: String = (0..=18).map(|i| format!("{},{}\n", 50 * i, 4.0 - 0.1 * i as f64)).collect();
+//! std::fs::write(&path, format!("step,val_loss\n{rows}")).unwrap();
+//!
+//! // The file logs no learning rate, so the schedule comes with the argument.
+//! let argument = format!("{}@wsd:fraction=0.2,peak=1e-3,warmup=100,steps=1000", path.display());
+//! let curve = read(&argument, &ReadOptions::default())?.remove(0);
+//! assert_eq!(curve.warmup, WarmUp::Known(100));
+//! assert_eq!((curve.lrs[799], curve.lrs[900]), (1e-3, 5e-4));
+//! assert_eq!(curve.after(500).points.len(), 8);
+//! # std::fs::remove_dir_all(&dir).unwrap();
+//! # Ok(())
+//! # }
+//! ```
 
 mod argument;
 mod assemble;
 mod columns;
 mod frame;
+mod given;
 mod methods;
 mod rates;
 mod readers;
@@ -63,7 +102,7 @@ pub struct Point {
 pub enum LrOrigin {
     /// Computed from a schedule, written as the user gave it: exact.
     Schedule(String),
-    /// Logged at every step: exact.
+    /// Logged at every step (up to one row in a hundred may be missing): exact.
     EveryStep,
     /// Logged at `rows` steps only, and interpolated between them.
     Interpolated { rows: usize },
@@ -145,8 +184,31 @@ pub struct ColumnMap {
 /// One sentence with the file and the line, row or offset; see the module's rules.
 pub fn read(argument: &str, options: &ReadOptions) -> Result<Vec<LossCurve>> {
     let argument = Argument::parse(argument)?;
+    let frames = readers::frames(&argument.path)?;
+    curves_of(frames, &argument, options)
+}
+
+/// Reads the curves in the contents of a file, as [`read`] does; `name` stands for the file in
+/// messages and tables.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_bytes(contents: Vec<u8>, name: &str, options: &ReadOptions) -> Result<Vec<LossCurve>> {
+    let frames = readers::by_content(contents, name)?;
+    let argument = Argument {
+        path: name.into(),
+        key: None,
+        spec: None,
+    };
+    curves_of(frames, &argument, options)
+}
+
+fn curves_of(
+    mut frames: Vec<frame::Frame>,
+    argument: &Argument,
+    options: &ReadOptions,
+) -> Result<Vec<LossCurve>> {
     let file = argument.path.display().to_string();
-    let mut frames = readers::frames(&argument.path)?;
     if let Some(key) = &argument.key {
         let keys: Vec<String> = frames.iter().filter_map(|f| f.key.clone()).collect();
         frames.retain(|f| f.key.as_ref() == Some(key));
@@ -157,6 +219,7 @@ pub fn read(argument: &str, options: &ReadOptions) -> Result<Vec<LossCurve>> {
             }));
         }
     }
+    let passed_over = without_losses(&mut frames, options);
     let stem = argument
         .path
         .file_stem()
@@ -179,10 +242,33 @@ pub fn read(argument: &str, options: &ReadOptions) -> Result<Vec<LossCurve>> {
         }
         curves.push(curve);
     }
+    if let Some(curve) = curves.first_mut()
+        && !passed_over.is_empty()
+    {
+        let names = list(&passed_over);
+        curve
+            .notes
+            .push(format!("tables without a loss were passed over: {names}"));
+    }
     if curves.is_empty() {
         return Err(Error::input(format!("{file} holds no table")));
     }
     Ok(curves)
+}
+
+/// Takes tables without a loss out of a file that holds curves too; their names.
+fn without_losses(frames: &mut Vec<frame::Frame>, options: &ReadOptions) -> Vec<String> {
+    let is_loss = |c: &frame::Column| {
+        let role = columns::role_of(&c.name).map(|r| r.0);
+        matches!(role, Some(columns::Role::Loss(_)))
+            || options.columns.loss.as_ref() == Some(&c.name)
+    };
+    let has_loss = |f: &frame::Frame| f.columns.iter().any(is_loss);
+    if !frames.iter().any(has_loss) {
+        return Vec::new();
+    }
+    let others = frames.extract_if(.., |f| !has_loss(f));
+    others.filter_map(|f| f.key).collect()
 }
 
 /// LRs held for all curves of one file, so that no file fills the memory by naming large steps.

@@ -8,8 +8,8 @@
 //!   continued, on a linear or a logarithmic scale, whichever tells the next row better, until it
 //!   meets the flat level. Where it does not meet it inside the gap, a straight line joins the rows.
 //! - Any other two rows are joined by a straight line.
-//! - Before the first row: a rise that the first rows show is continued backward as a straight line,
-//!   never below 0; anything else is the first row's LR. After the last row the last LR holds.
+//! - Before the first row: where the first rows rise with the start of the run, the straight line that is 0
+//!   just before the first step; otherwise the first row's LR. After the last row the last LR holds.
 
 use super::WarmUp;
 use crate::schedule::count;
@@ -27,11 +27,14 @@ pub(super) fn every_step(rows: &[(u64, f64)], length: u64) -> Vec<f64> {
     let Some(&(first, first_lr)) = rows.first() else {
         return lrs;
     };
-    let back = rise_before(rows);
+    let rises = rises_at_start(rows);
     for step in 0..first.min(length) {
-        lrs.push(back.map_or(first_lr, |slope| {
-            (first_lr - slope * (first - step) as f64).max(0.0)
-        }));
+        let x = if rises {
+            (step + 1) as f64 / (first + 1) as f64
+        } else {
+            1.0
+        };
+        lrs.push(first_lr * x);
     }
     for (i, pair) in rows.windows(2).enumerate() {
         let ((s0, l0), (s1, _)) = (pair[0], pair[1]);
@@ -47,18 +50,6 @@ pub(super) fn every_step(rows: &[(u64, f64)], length: u64) -> Vec<f64> {
     let last = rows[rows.len() - 1].1;
     lrs.resize(length as usize, last);
     lrs
-}
-
-/// The slope a step of the rise at the very start, where there is one.
-fn rise_before(rows: &[(u64, f64)]) -> Option<f64> {
-    match rows {
-        [(s0, l0), (s1, l1), ..] if l1 > l0 && !same(*l0, *l1) => {
-            // A jump up from one level to another is no ramp.
-            let jump = rows.get(2).is_some_and(|r| same(r.1, *l1)) && *s0 > s1 - s0;
-            (!jump).then(|| (l1 - l0) / (s1 - s0) as f64)
-        }
-        _ => None,
-    }
 }
 
 /// How the LR goes between two rows.
@@ -227,7 +218,7 @@ pub(super) fn warm_up(
             Some(steps) => {
                 if first > 1 {
                     notes.push(format!(
-                        "the LR of the steps before the first row, {}, continues its rise backward",
+                        "the LR before the first row, at step {}, is taken to rise to it from 0",
                         count(first)
                     ));
                 }
@@ -268,15 +259,16 @@ pub(super) fn warm_up(
     (WarmUp::Known(warmup), true)
 }
 
-/// Whether the rows start with a rise, and start where a warm-up would.
+/// Whether the rows start with a rise that begins with the run: upward from the first row to the
+/// second, where the first row comes as early as rows of that spacing can, or lies on the line from 0.
 fn rises_at_start(rows: &[(u64, f64)]) -> bool {
-    let rises = rows.windows(2).find(|w| !same(w[0].1, w[1].1));
-    // Several rows at the first level before it are a plateau, not the beginning of a ramp.
-    let early = rises.is_some_and(|w| w[0].0 == rows[0].0);
-    early && rises.is_some_and(|w| w[1].1 > w[0].1) && {
-        let slope = (rows[1].1 - rows[0].1) / (rows[1].0 - rows[0].0) as f64;
-        // Continued backward, the ramp must reach 0 at about the start of the run.
-        rows[0].0 <= 1
-            || rows[0].1 / slope <= 2.0 * rows[0].0 as f64 + (rows[1].0 - rows[0].0) as f64
-    }
+    let [(s0, l0), (s1, l1), ..] = *rows else {
+        return false;
+    };
+    let spacing = (s1 - s0) as f64;
+    let first = s0 as f64;
+    let slope = (l1 - l0) / spacing;
+    l1 > l0
+        && !same(l0, l1)
+        && (first <= 2.0 * spacing || (l0 / slope - first).abs() <= 0.5 * first)
 }

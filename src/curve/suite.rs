@@ -11,6 +11,7 @@
 //! The LRs are computed, not taken from the CSVs, whose rows are sparse; a CSV whose own LRs
 //! contradict its schedule is refused.
 
+use super::given::MOST_STEPS;
 use super::readers::csv;
 use super::{LossCurve, LossKind, LrOrigin, Point, ReadOptions, WarmUp, assemble};
 use crate::error::{Error, Result};
@@ -254,10 +255,10 @@ fn read_curve(path: &Path, name: &str, given: &WrittenCurve) -> Result<LossCurve
     let file = path.display().to_string();
     let schedule = &given.schedule;
     let (steps, peak) = (schedule.length(), schedule.peak_lr());
-    if !(peak.is_finite() && peak > 0.0) || steps == 0 || steps > assemble::MOST_STEPS {
+    if !(peak.is_finite() && peak > 0.0) || steps == 0 || steps > MOST_STEPS {
         return Err(Error::input(format!(
             "{file}: its schedule needs a positive peak_lr and between 1 and {} total_steps",
-            count(assemble::MOST_STEPS)
+            count(MOST_STEPS)
         )));
     }
     let frames = csv::read(&super::readers::read_text(path)?, &file)?;

@@ -79,7 +79,7 @@ fn the_suites_lrs_are_the_logged_ones() {
     );
     assert_eq!(
         (long.lrs[0], long.lrs[300], long.lrs[41_000]),
-        (1e-5, 1e-3, 0.525e-3)
+        (1e-5, 1e-3, 1e-3 * 0.525)
     );
     assert_eq!(suite.tasks[2].test[0].plateau_end, Some(80_000));
 }
@@ -191,6 +191,15 @@ fn gpt100m_logs_every_step_but_not_its_warm_up() {
         (WarmUp::Known(2000), 2000)
     );
     assert!((told_so.lrs[999] - curve.lrs[2000] / 2.0).abs() < 1e-12);
+    let options = ReadOptions {
+        warmup: Some(50_000),
+        ..Default::default()
+    };
+    let error = error(path, &options);
+    assert!(
+        error.contains("within the warm-up of 50,000 steps"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -259,6 +268,7 @@ fn a_logged_warm_up_is_found() {
     let path = files.put("sparse.csv", csv((9..500).step_by(10), lr));
     let curve = one(&path, &ReadOptions::default());
     assert_eq!(curve.warmup, WarmUp::Known(100));
+    assert!(told(&curve, "is taken to rise to it from 0"));
     for s in 0..490 {
         assert!((curve.lrs[s as usize] - lr(s)).abs() < 1e-12, "{s}");
     }
@@ -268,6 +278,20 @@ fn a_logged_warm_up_is_found() {
         ..Default::default()
     };
     assert_eq!(one(&path, &options).lrs, curve.lrs);
+}
+
+#[test]
+fn rows_that_begin_late_leave_the_warm_up_unlogged() {
+    let files = Files::new();
+    // A second warm-up in the middle of a run is not the one at its start.
+    let lr = |s: u64| 1e-3 + 1e-6 * (s.saturating_sub(5000) as f64);
+    let path = files.put("run.csv", csv((5000..5500).step_by(10), lr));
+    let curve = one(&path, &ReadOptions::default());
+    assert_eq!(
+        (curve.warmup, curve.lrs[0], curve.lrs[4999]),
+        (WarmUp::Unlogged, 1e-3, 1e-3)
+    );
+    assert!(told(&curve, "nothing is logged before step 5,000"));
 }
 
 #[test]

@@ -6,7 +6,7 @@
 //! by a kill and is left out. The tables that W&B's pages export (`RUN - train/loss`) give one curve a run.
 
 use crate::curve::columns::{Role, role_of};
-use crate::curve::frame::{Column, Frame, Places};
+use crate::curve::frame::{Column, Frame, MOST_CELLS, Places};
 use crate::error::{Error, Result};
 use std::borrow::Cow;
 
@@ -58,12 +58,12 @@ pub(in crate::curve) fn read(text: &str, file: &str) -> Result<Vec<Frame>> {
     let names = separator.split(header).map_err(|_| quote(number))?;
     if names.len() > MOST_COLUMNS {
         return Err(Error::input(format!(
-            "{file}, line {number}: {} columns are more than the {MOST_COLUMNS} that a loss curve may have",
-            names.len()
+            "{file}, line {number}: there are more than the {MOST_COLUMNS} columns that a loss curve may have"
         )));
     }
     let mut columns: Vec<Column> = names.iter().map(|n| Column::new(n.trim())).collect();
     let mut rows = Vec::new();
+    let mut cells = 0;
     let mut notes = Vec::new();
     for (number, line) in lines {
         let fields = separator.split(line).map_err(|_| quote(number))?;
@@ -80,6 +80,10 @@ pub(in crate::curve) fn read(text: &str, file: &str) -> Result<Vec<Frame>> {
             notes.push(format!("line {number}, the last, is torn off and left out"));
             continue;
         }
+        cells += fields.len();
+        if cells > MOST_CELLS {
+            break;
+        }
         let row = rows.len() as u32;
         rows.push(number);
         for (column, field) in columns.iter_mut().zip(&fields) {
@@ -89,6 +93,7 @@ pub(in crate::curve) fn read(text: &str, file: &str) -> Result<Vec<Frame>> {
     let mut frames = by_run(columns, &Places::Lines(rows));
     for frame in &mut frames {
         frame.notes.clone_from(&notes);
+        frame.overflow = cells > MOST_CELLS;
     }
     Ok(frames)
 }
@@ -109,7 +114,8 @@ fn by_run(columns: Vec<Column>, places: &Places) -> Vec<Frame> {
         return vec![Frame::new(None, columns, places.clone())];
     }
     let of = |name: &str| {
-        let mine = columns.iter().filter(|c| run(c).is_none_or(|r| r == name));
+        let shared = |c: &Column| matches!(role_of(&c.name), Some((Role::Step, _)));
+        let mine = (columns.iter()).filter(|c| run(c).map_or_else(|| shared(c), |r| r == name));
         let renamed = mine.map(|c| {
             let mut column = c.clone();
             if let Some((_, rest)) = c.name.split_once(" - ") {
@@ -142,13 +148,16 @@ impl Separator {
         held.map_or(Separator::Blanks, Separator::Char)
     }
 
-    /// The fields of a line, unquoted; `Err` where a quote does not close.
+    /// The fields of a line, unquoted, and one more than may be where there are too many; `Err` where a
+    /// quote does not close.
     fn split(self, line: &str) -> std::result::Result<Vec<Cow<'_, str>>, ()> {
         let Separator::Char(separator) = self else {
-            return Ok(line.split_whitespace().map(Cow::Borrowed).collect());
+            let fields = line.split_whitespace().take(MOST_COLUMNS + 1);
+            return Ok(fields.map(Cow::Borrowed).collect());
         };
         if !line.contains('"') {
-            return Ok(line.split(separator).map(Cow::Borrowed).collect());
+            let fields = line.split(separator).take(MOST_COLUMNS + 1);
+            return Ok(fields.map(Cow::Borrowed).collect());
         }
         let mut fields = Vec::new();
         let mut rest = line;
@@ -164,6 +173,7 @@ impl Separator {
                 &rest[end..]
             };
             match after.strip_prefix(separator) {
+                Some(_) if fields.len() > MOST_COLUMNS => return Ok(fields),
                 Some(next) => rest = next,
                 None if after.is_empty() => return Ok(fields),
                 // Text behind a closing quote is no CSV.
