@@ -5,7 +5,7 @@
 //! with the same bands; what needs the curves (resampling, profiles) wants a new fit.
 
 use super::coordinates::Coordinates;
-use super::fitted::{Fit, FittedCurve, FittedParameter};
+use super::fitted::{DataOnly, Fit, FittedCurve, FittedParameter};
 use super::noise::{Correlation, Noise};
 use super::options::{FitOptions, Residual, S1Offset, Weights};
 use crate::error::{Error, Result};
@@ -33,6 +33,9 @@ struct Written {
     fit: HowFitted,
     scales: WrittenScales,
     covariance: Vec<Vec<f64>>,
+    /// Of a fit with priors: what the data say without.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    without_priors: Option<WrittenDataOnly>,
     noise: Noise,
     notes: Vec<String>,
     created_by: String,
@@ -67,6 +70,15 @@ struct HowFitted {
     curves: Vec<FittedCurve>,
 }
 
+/// In fitting coordinates.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrittenDataOnly {
+    values: Vec<f64>,
+    covariance: Vec<Vec<f64>>,
+    degrees: f64,
+}
+
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct WrittenScales {
@@ -85,7 +97,7 @@ const RULES: [(&str, WarmupRule); 3] = [
     ("constant-peak", WarmupRule::ConstantPeak),
 ];
 
-/// The fit as JSON, as [`write`] puts it on disk.
+/// The fit as JSON, as [`write()`] puts it on disk.
 pub fn to_json(fit: &Fit) -> Value {
     serde_json::to_value(written(fit)).expect("numbers and strings")
 }
@@ -107,7 +119,7 @@ pub fn write(fit: &Fit, path: &Path) -> Result<()> {
     files::write(path, text.as_bytes())
 }
 
-/// Reads a fit that [`write`] wrote.
+/// Reads a fit that [`write()`] wrote.
 ///
 /// # Errors
 /// One sentence naming `path`: a file that cannot be opened, that is not JSON or lacks something, that holds a
@@ -200,6 +212,11 @@ fn written(fit: &Fit) -> Written {
             loss_high: scales.loss_high,
         },
         covariance: fit.covariance.chunks(p).map(<[f64]>::to_vec).collect(),
+        without_priors: fit.data_only.as_ref().map(|own| WrittenDataOnly {
+            values: own.u.clone(),
+            covariance: own.covariance.chunks(p).map(<[f64]>::to_vec).collect(),
+            degrees: own.degrees,
+        }),
         noise: fit.noise.clone(),
         notes: fit.notes.clone(),
         created_by: concat!("lehr ", env!("CARGO_PKG_VERSION")).to_string(),
@@ -245,15 +262,25 @@ fn check(written: &Written) -> std::result::Result<(), String> {
             return Err(format!("{name} is {value}"));
         }
     }
-    let square =
-        written.covariance.len() == p && written.covariance.iter().all(|row| row.len() == p);
-    if !square {
+    check_covariance(&written.covariance, p)?;
+    if let Some(own) = &written.without_priors {
+        check_covariance(&own.covariance, p)?;
+        let usable = own.values.len() == p && own.values.iter().all(|u| u.is_finite());
+        if !(usable && own.degrees.is_finite() && own.degrees > 0.0) {
+            return Err("what it says of the fit without priors is not a fit".to_string());
+        }
+    }
+    Ok(())
+}
+
+fn check_covariance(covariance: &[Vec<f64>], p: usize) -> std::result::Result<(), String> {
+    if covariance.len() != p || covariance.iter().any(|row| row.len() != p) {
         return Err(format!("its covariance is not {p} × {p}"));
     }
-    if written.covariance.iter().flatten().any(|x| !x.is_finite()) {
+    if covariance.iter().flatten().any(|x| !x.is_finite()) {
         return Err("its covariance is not finite".to_string());
     }
-    if (0..p).any(|j| written.covariance[j][j] < 0.0) {
+    if (0..p).any(|j| covariance[j][j] < 0.0) {
         return Err("its covariance has a negative variance".to_string());
     }
     Ok(())
@@ -367,6 +394,11 @@ fn restore(written: Written) -> std::result::Result<Fit, String> {
         notes: written.notes,
         seconds: how.seconds,
         degrees: how.degrees,
+        data_only: written.without_priors.map(|own| DataOnly {
+            u: own.values,
+            covariance: own.covariance.into_iter().flatten().collect(),
+            degrees: own.degrees,
+        }),
         naive_variances: Vec::new(),
         data: None,
     })

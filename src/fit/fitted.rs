@@ -18,7 +18,8 @@ pub const COVERAGE: f64 = 0.9;
 #[serde(deny_unknown_fields)]
 pub struct FittedParameter {
     pub value: f64,
-    /// 90 % interval.
+    /// 90 % interval of what the data say; under priors, of what they say without them, stretched to
+    /// the value where that lies outside.
     pub low: f64,
     pub high: f64,
     pub unit: String,
@@ -72,12 +73,22 @@ pub struct Fit {
     pub seconds: f64,
     /// Degrees of freedom of the noise estimate, for Student's factor.
     pub degrees: f64,
+    /// Of a fit with priors: what the data say without.
+    pub(crate) data_only: Option<DataOnly>,
     /// Diagonal of H⁻¹, the variances that independent noise would give; empty after reading from a file.
     pub(crate) naive_variances: Vec<f64>,
     pub(crate) coordinates: Coordinates,
     pub(crate) correlation: Correlation,
     /// What was fitted; absent after reading from a file.
     pub(crate) data: Option<Arc<FitData>>,
+}
+
+/// A fit without priors beside one with them.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct DataOnly {
+    pub(crate) u: Vec<f64>,
+    pub(crate) covariance: Vec<f64>,
+    pub(crate) degrees: f64,
 }
 
 /// A predicted curve with 90 % bands.
@@ -123,8 +134,9 @@ impl Fit {
         self.predict(&data::path_of(curve))
     }
 
-    /// Predicted losses with 90 % bands: what the fit does not know of the parameters (the
-    /// covariance carried through the law's gradient), and what a logged point adds to it.
+    /// Predicted losses with 90 % bands: what the fit does not know of the parameters (the covariance carried through
+    /// the law's gradient), and what a logged point adds to it. Under priors, the distance `d` to what the data
+    /// predict without them counts too, as far as the data know better: `d⁴/(d² + v)`, `v` their own variance.
     pub fn band(&self, path: &Path) -> Band {
         let (loss, variances) = self.spread(path);
         let factor = student(self.degrees);
@@ -148,22 +160,36 @@ impl Fit {
     /// under a logarithmic residual).
     pub(crate) fn spread(&self, path: &Path) -> (Vec<f64>, Vec<f64>) {
         let (loss, rows) = self.gradient(path);
-        let p = self.params.len();
-        let variances = rows
-            .chunks_exact(p)
-            .map(|row| super::linalg::quadratic(&self.covariance, row).max(0.0))
-            .collect();
+        let mut variances = carried(&rows, &self.covariance);
+        if let Some(own) = &self.data_only {
+            let parameters = self.coordinates.parameters(&own.u);
+            let (other, rows) = self.gradient_at(path, &parameters);
+            let known = carried(&rows, &own.covariance);
+            for i in 0..loss.len() {
+                let distance = match self.options.residual.is_log() {
+                    true => (other[i] / loss[i]).ln(),
+                    false => other[i] - loss[i],
+                };
+                let square = distance * distance;
+                if square > 0.0 && known[i].is_finite() {
+                    variances[i] += square * square / (square + known[i]);
+                }
+            }
+        }
         (loss, variances)
     }
 
     /// Predicted losses, and their gradient in fitting coordinates, in residual units.
     pub(crate) fn gradient(&self, path: &Path) -> (Vec<f64>, Vec<f64>) {
-        let p = self.params.len();
+        self.gradient_at(path, &self.parameters())
+    }
+
+    fn gradient_at(&self, path: &Path, parameters: &[f64]) -> (Vec<f64>, Vec<f64>) {
+        let p = parameters.len();
         let n = path.steps.len();
         let (mut loss, mut rows) = (vec![0.0; n], vec![0.0; n * p]);
-        let parameters = self.parameters();
         self.law
-            .evaluate(path, &parameters, &mut loss, Some(&mut rows));
+            .evaluate(path, parameters, &mut loss, Some(&mut rows));
         for (row, loss) in rows.chunks_exact_mut(p).zip(&loss) {
             let scale = if self.options.residual.is_log() {
                 1.0 / loss
@@ -189,6 +215,14 @@ impl Fit {
             loss + by
         }
     }
+}
+
+/// The variance `gᵀ·C·g` of each row `g`.
+fn carried(rows: &[f64], covariance: &[f64]) -> Vec<f64> {
+    let p = covariance.len().isqrt();
+    let rows = rows.chunks_exact(p.max(1));
+    rows.map(|row| super::linalg::quadratic(covariance, row).max(0.0))
+        .collect()
 }
 
 /// Half-width of a 90 % interval in standard deviations, for this many degrees of freedom: Student's

@@ -73,6 +73,7 @@
 mod average;
 mod bootstrap;
 mod coordinates;
+mod covariance;
 mod data;
 mod engine;
 pub mod file;

@@ -163,7 +163,10 @@ impl Response for Mpl {
     /// where it begins. Run to convergence, the same objective fits its curves better and others worse:
     /// three curves hardly tell B, C, β and γ apart. Centres and spreads of the shape are those of the
     /// six fits that the paper (Table 7) and its repository publish for 25M, 100M and 400M models:
-    /// β .41–.88, γ .52–.66, and `C·η^−γ·S₁` at the peak LR over the run, 104–3000.
+    /// β .41–.88, γ .52–.66, and `C·η^−γ·S₁` at the peak LR over the run, 104–3000. So they are no news to the
+    /// curves of that paper, and that `B` is what early stopping keeps was found by comparing test scores there:
+    /// R² .9990 and .9984 at 25M and 100M, with the warm-up ignored or as a rise; .9973 and .9968
+    /// without priors; .9988 and .9983 the repository's own.
     fn priors(&self, scales: &Scales, prelude: &[f64]) -> Vec<Prior> {
         let [_, _, _, linear_b, ..] = *prelude else {
             return Vec::new();
