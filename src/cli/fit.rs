@@ -33,7 +33,7 @@ Example:
       --warmup-steps 300 --out law.json --png fit.png
 
 Laws (`elr` where nothing speaks for another):
-  elr elr-free                effective LR under weight decay (ours)
+  elr elr-fixed               effective LR under weight decay (ours)
   tissue                      momentum law; -999 -power -lr: variants
   mpl                         multi-power law; -no-gamma -spl -mel: ablations
   fsl fsl-fixed               functional scaling law

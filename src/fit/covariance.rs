@@ -1,7 +1,7 @@
 //! The covariance of fitted parameters under correlated noise.
 
 use super::linalg::{self, Cholesky};
-use super::noise::{self, Correlation, Noise, Rows};
+use super::noise::{self, Noise, Rows};
 use super::objective::{Local, Objective};
 
 /// Huber's own curvature vanishes where every residual is beyond δ; the share within δ is taken as no
@@ -16,7 +16,6 @@ pub(crate) struct Spread {
     pub(crate) naive: Vec<f64>,
     pub(crate) condition: f64,
     pub(crate) noise: Noise,
-    pub(crate) correlation: Correlation,
     pub(crate) degrees: f64,
 }
 
@@ -131,7 +130,6 @@ impl Spread {
                 offset_sd: unit * estimate.offset.sqrt(),
                 effective_points: effective,
             },
-            correlation,
             degrees: (trace * trace / squares - p as f64).max(3.0),
         }
     }

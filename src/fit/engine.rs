@@ -194,7 +194,6 @@ pub(crate) fn finish(
         degrees: spread.degrees,
         data_only,
         naive_variances: spread.naive,
-        correlation: spread.correlation,
         data: Some(Arc::clone(data)),
         coordinates,
     };

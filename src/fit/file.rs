@@ -6,7 +6,7 @@
 
 use super::coordinates::Coordinates;
 use super::fitted::{DataOnly, Fit, FittedCurve, FittedParameter};
-use super::noise::{Correlation, Noise};
+use super::noise::Noise;
 use super::options::{FitOptions, Residual, S1Offset, Weights};
 use crate::error::{Error, Result};
 use crate::files;
@@ -352,18 +352,8 @@ fn restore(written: Written) -> std::result::Result<Fit, String> {
         loss_high: written.scales.loss_high,
     };
     let noise = written.noise;
-    let b = if noise.sd > 0.0 {
-        (noise.offset_sd / noise.sd).powi(2)
-    } else {
-        0.0
-    };
     Ok(Fit {
         coordinates: Coordinates::new(&*law, &scales, Vec::new()),
-        correlation: Correlation {
-            a: noise.correlated,
-            tau: noise.correlation_steps.max(f64::MIN_POSITIVE),
-            b,
-        },
         law,
         params,
         objective: how.objective,

@@ -2,7 +2,7 @@
 
 use super::coordinates::Coordinates;
 use super::data::{self, FitData};
-use super::noise::{Correlation, Noise};
+use super::noise::Noise;
 use super::options::FitOptions;
 use crate::curve::LossCurve;
 use crate::law::{Law, Path, Scales};
@@ -78,7 +78,6 @@ pub struct Fit {
     /// Diagonal of H⁻¹, the variances that independent noise would give; empty after reading from a file.
     pub(crate) naive_variances: Vec<f64>,
     pub(crate) coordinates: Coordinates,
-    pub(crate) correlation: Correlation,
     /// What was fitted; absent after reading from a file.
     pub(crate) data: Option<Arc<FitData>>,
 }

@@ -6,7 +6,6 @@ use rand_chacha::rand_core::{Rng, SeedableRng};
 /// What numbers are drawn for; each purpose has streams of its own.
 pub(crate) const STARTS: u64 = 1;
 pub(crate) const BOOTSTRAP: u64 = 2;
-pub(crate) const DRAWS: u64 = 3;
 
 /// The `index`-th stream of `purpose` under `seed`.
 pub(crate) fn stream(seed: u64, purpose: u64, index: u64) -> ChaCha8Rng {
@@ -39,7 +38,7 @@ mod tests {
 
     #[test]
     fn normal_draws_have_mean_0_and_variance_1() {
-        let mut rng = stream(7, DRAWS, 0);
+        let mut rng = stream(7, BOOTSTRAP, 0);
         let draws: Vec<f64> = (0..20_000).map(|_| normal(&mut rng)).collect();
         let mean = draws.iter().sum::<f64>() / 2e4;
         let variance = draws.iter().map(|x| x * x).sum::<f64>() / 2e4;

@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 /// What [`by_name`] takes.
 pub const NAMES: &[&str] = &[
     "elr",
-    "elr-free",
+    "elr-fixed",
     "chinchilla",
     "opl",
     "lldl",
@@ -77,8 +77,8 @@ pub fn by_name(name: &str, options: &LawOptions) -> Result<Box<dyn Law>> {
         .map_or(wanted.as_str(), |(_, name)| name);
     Ok(match wanted {
         "chinchilla" => Box::new(chinchilla::Chinchilla::new(options)?),
-        "elr" => Box::new(elr::Elr::new(elr::Form::Fixed, options)?),
-        "elr-free" => Box::new(elr::Elr::new(elr::Form::Free, options)?),
+        "elr" => Box::new(elr::Elr::new(elr::Form::Free, options)?),
+        "elr-fixed" => Box::new(elr::Elr::new(elr::Form::Fixed, options)?),
         "opl" => composed(opl::Opl, options)?,
         "lldl" => composed(opl::Lldl, options)?,
         "tissue" => composed(tissue::Tissue(tissue::Form::Plain), options)?,

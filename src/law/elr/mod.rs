@@ -16,8 +16,8 @@
 //! a forgetting kernel in intrinsic time; the warm-up counts as a rise from 0. At a constant LR, long after,
 //! `ε = η^{1−e}`, so the plateau rises as `η^{p(1−e)}`, about `η^.34`: measured on 124M plateaus, `η^.25–.45`.
 //!
-//! `e = .6` and `p = .85` are fixed; `elr-free` lets them go under priors. The rest have priors of shape, in
-//! units of the fitted runs' highest LR and longest horizon, so that none depends on units.
+//! `e` and `p` have priors around .6 and .85, and stand there in `elr-fixed`. The others' priors are in units of
+//! the fitted runs' highest LR and longest horizon, so that none depends on units.
 
 mod blocks;
 mod gradient;
@@ -49,6 +49,7 @@ const SIGMA: usize = 10;
 /// Parameters that move the effective LR or the noise: `rate`, `v0`, `e`, `p`.
 const DRIVERS: usize = 4;
 
+/// Where the two exponents are held, or their priors' centres.
 const FIXED_E: f64 = 0.6;
 const FIXED_P: f64 = 0.85;
 
@@ -187,8 +188,8 @@ impl Elr {
 impl Form {
     fn name(self) -> &'static str {
         match self {
-            Form::Fixed => "elr",
-            Form::Free => "elr-free",
+            Form::Fixed => "elr-fixed",
+            Form::Free => "elr",
         }
     }
 }
@@ -215,7 +216,7 @@ impl Law for Elr {
     fn source(&self) -> &'static str {
         match self.form {
             Form::Fixed => "ours, effective LR under weight decay; e = 0.6, p = 0.85",
-            Form::Free => "ours, effective LR under weight decay; e and p under priors",
+            Form::Free => "ours, effective LR under weight decay",
         }
     }
 

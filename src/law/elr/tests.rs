@@ -1,5 +1,5 @@
 use crate::law::tests::{scales, schedules, typical};
-use crate::law::{Law, LawOptions, Path, Run, by_name};
+use crate::law::{LawOptions, Path, Run, by_name};
 
 /// The law as written, by direct double sum over the steps.
 fn direct(lrs: &[f64], t: usize, full: &[f64; 10]) -> f64 {
@@ -22,7 +22,7 @@ fn direct(lrs: &[f64], t: usize, full: &[f64; 10]) -> f64 {
 
 #[test]
 fn the_stream_equals_the_double_sum() {
-    let law = by_name("elr-free", &LawOptions::default()).unwrap();
+    let law = by_name("elr", &LawOptions::default()).unwrap();
     for (shape, lrs) in schedules(600, 40, 2e-3) {
         let steps: Vec<u64> = (1..=30).map(|i| i * 20).collect();
         let path = Path::exact(&lrs, 40, &steps);
@@ -46,7 +46,7 @@ fn the_stream_equals_the_double_sum() {
 
 #[test]
 fn the_gradient_pass_gives_the_same_loss() {
-    let law = by_name("elr", &LawOptions::default()).unwrap();
+    let law = by_name("elr-fixed", &LawOptions::default()).unwrap();
     for (shape, lrs) in schedules(500, 30, 1e-3) {
         let path = Path::exact(&lrs, 30, &[250, 500]);
         let parameters = typical(&*law, &scales(&path));
@@ -65,7 +65,7 @@ fn the_gradient_pass_gives_the_same_loss() {
 /// A grouped path is what fits see: it must say nearly what the exact one says.
 #[test]
 fn grouping_moves_predictions_by_less_than_noise() {
-    let law = by_name("elr", &LawOptions::default()).unwrap();
+    let law = by_name("elr-fixed", &LawOptions::default()).unwrap();
     let short_cooldowns = [24, 48, 120, 240].map(|steps| {
         let lr = |s: usize| 1e-3 * ((24_000 - s) as f64 / steps as f64).min(1.0);
         ("short cooldown", (0..24_000).map(lr).collect())
