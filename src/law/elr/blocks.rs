@@ -8,7 +8,7 @@ const LR_FLOOR: f64 = 1e-6;
 const BLOCK: usize = 3;
 /// A warm-up is cut into at least this many blocks.
 const WARMUP_BLOCKS: usize = 32;
-/// A block ends where the LR has moved by more than this share of the peak.
+/// A block ends where the LR has moved by more than this share of itself.
 const DRIFT: f64 = 0.02;
 
 /// Steps trained at nearly the same LR.
@@ -42,12 +42,12 @@ fn build(path: &Path) -> Vec<Block> {
     for &step in &path.steps {
         let end = step as usize;
         while at < end {
-            // A warm-up rises through all LRs while the loss hardly hangs on it.
+            // A warm-up rises through all LRs, but little hangs on it later.
             let (limit, most, drift) = if at < path.warmup {
                 let rise = (path.warmup / WARMUP_BLOCKS).clamp(1, most);
                 (path.warmup.min(end), rise, path.peak)
             } else {
-                (end, most, DRIFT * path.peak)
+                (end, most, DRIFT * path.lrs[at])
             };
             let mut next = at + 1;
             while next < limit.min(at + most) && (path.lrs[next] - path.lrs[at]).abs() <= drift {

@@ -87,6 +87,8 @@ fn grouping_moves_predictions_by_less_than_noise() {
             apart.iter().map(|d| format!("{d:.0e}")).collect::<Vec<_>>()
         );
         let worst = apart[1..].iter().copied().fold(0.0, f64::max);
-        assert!(worst < 2e-4, "{shape}: {worst:e} from step 2,000 on");
+        // Most in the first steps of a cooldown, whose changes a block takes at its beginning; two runs that
+        // differ in seed alone lie .7 to 1.7e-3 apart.
+        assert!(worst < 5e-4, "{shape}: {worst:e} from step 2,000 on");
     }
 }
