@@ -1,7 +1,7 @@
 //! The base `L0 + A·S₁^−α` of most laws: its parameters, bounds and starts; and lists of parameters of which
 //! some are held fixed.
 
-use super::{Bounds, Parameter, Scales};
+use super::{Bounds, Parameter, Prior, Scales};
 use crate::error::{Error, Result};
 
 /// Nats that a decay of the LR to a tenth typically gains: where fits of amplitudes start.
@@ -36,6 +36,31 @@ pub(super) const SIGMA: Parameter = Parameter {
     what: "offset of intrinsic time, for a warm-up not logged",
     log: false,
 };
+
+/// Priors by place in the full list become priors by column: what is fixed moves into the centre (as its logarithm
+/// where `log` says so), and a prior on fixed parameters alone goes.
+pub(super) fn free_priors(
+    mut priors: Vec<Prior>,
+    fixed: &[Option<f64>],
+    log: impl Fn(usize) -> bool,
+) -> Vec<Prior> {
+    for prior in &mut priors {
+        prior
+            .terms
+            .retain_mut(|(place, weight)| match fixed[*place] {
+                Some(value) => {
+                    prior.centre -= *weight * if log(*place) { value.ln() } else { value };
+                    false
+                }
+                None => {
+                    *place = fixed[..*place].iter().filter(|f| f.is_none()).count();
+                    true
+                }
+            });
+    }
+    priors.retain(|prior| !prior.terms.is_empty());
+    priors
+}
 
 /// Bounds of `L0, A, alpha`.
 pub(super) fn base_bounds(scales: &Scales) -> Vec<Bounds> {

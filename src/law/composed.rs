@@ -2,7 +2,8 @@
 //! each law brings. Offsets of S₁, warm-up rules and fixed parameters are handled here, once for all.
 
 use super::base::{
-    SIGMA, TYPICAL_DROP, base_bounds, base_parameters, base_starts, expand, fix, free, sigma_bounds,
+    SIGMA, TYPICAL_DROP, base_bounds, base_parameters, base_starts, expand, fix, free, free_priors,
+    sigma_bounds,
 };
 use super::kernel::adjoint::{Adjoint, Steps};
 use super::path::LR_FLOOR;
@@ -304,21 +305,8 @@ impl<R: Response> Law for Composed<R> {
     }
 
     fn priors(&self, scales: &Scales, prelude: &[f64]) -> Vec<Prior> {
-        let mut priors = self.response.priors(scales, prelude);
-        for prior in &mut priors {
-            // What is fixed moves into the centre; the rest is named by its column.
-            prior.terms.retain_mut(|(place, weight)| {
-                if let Some(value) = self.fixed[*place] {
-                    let log = self.logs[*place];
-                    prior.centre -= *weight * if log { value.ln() } else { value };
-                }
-                let column = self.columns[*place];
-                *place = column.unwrap_or(*place);
-                column.is_some()
-            });
-        }
-        priors.retain(|prior| !prior.terms.is_empty());
-        priors
+        let priors = self.response.priors(scales, prelude);
+        free_priors(priors, &self.fixed, |place| self.logs[place])
     }
 
     fn evaluate(

@@ -26,7 +26,7 @@ mod motion;
 #[cfg(test)]
 mod tests;
 
-use super::base::{base_bounds, expand, fix, free};
+use super::base::{base_bounds, expand, fix, free, free_priors};
 use super::{Bounds, Law, LawOptions, Parameter, Path, Prior, Run, Scales};
 use crate::error::Result;
 pub(super) use blocks::Block;
@@ -320,28 +320,7 @@ impl Law for Elr {
         };
         priors.push(alone(E, FIXED_E, 0.1));
         priors.push(alone(P, FIXED_P.ln(), 0.06));
-        let column = |place: usize| {
-            let before = self.fixed[..place].iter().filter(|f| f.is_none());
-            self.fixed[place].is_none().then(|| before.count())
-        };
-        for prior in &mut priors {
-            prior
-                .terms
-                .retain_mut(|(place, weight)| match column(*place) {
-                    Some(column) => {
-                        *place = column;
-                        true
-                    }
-                    None => {
-                        let value = self.fixed[*place].expect("no column: fixed");
-                        let value = if ALL[*place].log { value.ln() } else { value };
-                        prior.centre -= *weight * value;
-                        false
-                    }
-                });
-        }
-        priors.retain(|prior| !prior.terms.is_empty());
-        priors
+        free_priors(priors, &self.fixed, |place| ALL[place].log)
     }
 
     fn evaluate(
