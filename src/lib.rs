@@ -8,6 +8,7 @@ pub mod curve;
 pub mod error;
 pub mod files;
 pub mod fit;
+pub mod kernels;
 pub mod law;
 pub mod model;
 pub mod ops;

@@ -2,7 +2,8 @@
 //! the composition's gradients against finite differences; strided inputs; the fallback; the same
 //! bits on any number of threads; no input without a gradient.
 
-use super::dropout::{Dropout, Mask};
+use super::dropout::Dropout;
+use crate::kernels::dropout::Mask;
 use candle_core::{DType, Device, Result, Shape, Tensor, Var};
 
 /// Numbers in [−1, 1), the same ones for the same seed.
@@ -15,7 +16,7 @@ pub(crate) fn random(shape: impl Into<Shape>, seed: u64) -> Tensor {
                 p: 0.5,
                 key: seed * 24 + bit,
             };
-            let kept = Mask::new(dropout).unwrap().starting_at(i).get(0) > 0.0;
+            let kept = Mask::new(dropout).starting_at(i).get(0) > 0.0;
             bits << 1 | u32::from(kept)
         }) as f32
             / (1 << 23) as f32

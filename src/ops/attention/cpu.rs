@@ -4,9 +4,9 @@
 //! Forward runs a task a (sequence, query head); backward a task a (sequence, key head), which
 //! goes through all query heads of that key head, so that dK and dV have one writer.
 
+use crate::kernels::dropout::Mask;
+use crate::kernels::simd::{exp_in_place, max, scale_in_place, simd, sum};
 use crate::ops::cpu::gemm::{Matrix, MatrixMut, Store, gemm};
-use crate::ops::cpu::simd::{exp_in_place, max, scale_in_place, simd, sum};
-use crate::ops::dropout::Mask;
 use rayon::prelude::*;
 use std::cell::RefCell;
 use std::ops::Range;

@@ -1,8 +1,8 @@
 //! Attention as one node of candle's tape.
 
 use super::cpu::{self, Dims, Heads};
+use crate::kernels::dropout::Mask;
 use crate::ops::cpu::bridge;
-use crate::ops::dropout::Mask;
 use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor};
 use std::sync::OnceLock;
 

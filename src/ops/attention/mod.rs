@@ -13,7 +13,7 @@ mod cpu;
 mod fused;
 
 use super::cpu::bridge;
-use super::dropout::{Dropout, Mask};
+use super::dropout::{self, Dropout};
 use candle_core::{Result, Tensor, bail};
 
 /// `q [B, T, H, hd]`, `k` and `v` `[B, T, KV, hd]` → `[B, T, H, hd]`.
@@ -35,7 +35,7 @@ pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, dropout: Option<Dropout>) -
     if kv_heads == 0 || heads % kv_heads != 0 {
         bail!("attention: {kv_heads} key heads do not divide {heads} query heads");
     }
-    let mask = dropout.map(Mask::new).transpose()?;
+    let mask = dropout.map(dropout::mask).transpose()?;
     if bridge::fits(&[q, k, v]) {
         let (k, v) = (bridge::unit_stride(k)?, bridge::unit_stride(v)?);
         return bridge::unit_stride(q)?.apply_op3(&k, &v, fused::Attention::new(mask));

@@ -1,9 +1,8 @@
-//! What the fused CPU kernels share: the way from tensors to slices and back ([`bridge`]),
-//! matrix products ([`gemm`]), vectorised loops and their arithmetic ([`simd`]).
+//! What the fused CPU kernels share: the way from tensors to slices and back ([`bridge`]) and
+//! matrix products ([`gemm`]).
 
 pub(crate) mod bridge;
 pub(crate) mod gemm;
-pub(crate) mod simd;
 
 /// Adds `partials`, rows of `out.len()` numbers, in row order. The second stage of every
 /// sum over rows: the first makes one partial sum a block of rows, whoever computes it.

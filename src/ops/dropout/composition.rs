@@ -15,7 +15,7 @@ pub(crate) fn factors(
     dtype: DType,
     device: &Device,
 ) -> Result<Tensor> {
-    let mask = Mask::new(dropout)?;
+    let mask = Mask::new(dropout);
     let factors: Vec<f32> = (0..shape.elem_count() as u64)
         .map(|i| mask.starting_at(i).get(0))
         .collect();

@@ -1,7 +1,7 @@
 //! Dropout, element by element.
 
 use super::Mask;
-use crate::ops::cpu::simd::simd;
+use crate::kernels::simd::simd;
 use rayon::prelude::*;
 
 /// Elements a task.

@@ -1,6 +1,6 @@
 //! LayerNorm over rows of f32.
 
-use crate::ops::cpu::simd::{simd, sum};
+use crate::kernels::simd::{simd, sum};
 use rayon::prelude::*;
 
 /// Rows a task.

@@ -2,8 +2,8 @@
 //! its gradient in place, then its share of both gradients, before the next chunk overwrites
 //! them.
 
+use crate::kernels::simd::{exp_in_place, max, scale_in_place};
 use crate::ops::cpu::gemm::{Matrix, MatrixMut, Store, gemm};
-use crate::ops::cpu::simd::{exp_in_place, max, scale_in_place};
 use rayon::prelude::*;
 
 /// How many logits a chunk may hold: 16 MiB of them.

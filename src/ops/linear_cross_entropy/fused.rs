@@ -1,7 +1,8 @@
 //! Projection and cross-entropy as one node of candle's tape.
 
 use super::cpu;
-use crate::ops::cpu::{bridge, simd};
+use crate::kernels::simd;
+use crate::ops::cpu::bridge;
 use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor};
 use std::sync::OnceLock;
 

@@ -1,6 +1,6 @@
 //! The rotation over heads of f32.
 
-use crate::ops::cpu::simd::simd;
+use crate::kernels::simd::simd;
 use rayon::prelude::*;
 
 /// Positions a task.

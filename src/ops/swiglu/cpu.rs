@@ -1,6 +1,6 @@
 //! SwiGLU's gate, element by element.
 
-use crate::ops::cpu::simd::{sigmoid, simd};
+use crate::kernels::simd::{sigmoid, simd};
 use rayon::prelude::*;
 
 /// Elements a task.

@@ -9,39 +9,40 @@
 const LANES: usize = 32;
 
 /// Defines a function whose body is compiled for several instruction sets. `$fma` names a
-/// constant that is true where [`madd`] should fuse.
+/// constant that is true where [`madd`] should fuse; type parameters may follow it:
+/// `fn name<FMA; E: Element>(…)`.
 macro_rules! simd {
     (
         $(#[$meta:meta])*
-        $vis:vis fn $name:ident<$fma:ident>($($arg:ident: $ty:ty),* $(,)?) $(-> $ret:ty)? $body:block
+        $vis:vis fn $name:ident<$fma:ident $(; $($ty_arg:ident: $bound:path),+)?>($($arg:ident: $ty:ty),* $(,)?) $(-> $ret:ty)? $body:block
     ) => {
         $(#[$meta])*
         #[allow(clippy::too_many_arguments)]
-        $vis fn $name($($arg: $ty),*) $(-> $ret)? {
+        $vis fn $name<$($($ty_arg: $bound),+)?>($($arg: $ty),*) $(-> $ret)? {
             #[inline(always)]
             #[allow(clippy::too_many_arguments)]
-            fn body<const $fma: bool>($($arg: $ty),*) $(-> $ret)? $body
+            fn body<$($($ty_arg: $bound,)+)? const $fma: bool>($($arg: $ty),*) $(-> $ret)? $body
 
             #[cfg(target_arch = "x86_64")]
             {
                 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
                 #[allow(clippy::too_many_arguments)]
-                fn avx512($($arg: $ty),*) $(-> $ret)? {
-                    body::<true>($($arg),*)
+                fn avx512<$($($ty_arg: $bound),+)?>($($arg: $ty),*) $(-> $ret)? {
+                    body::<$($($ty_arg,)+)? true>($($arg),*)
                 }
                 #[target_feature(enable = "avx2,fma")]
                 #[allow(clippy::too_many_arguments)]
-                fn avx2($($arg: $ty),*) $(-> $ret)? {
-                    body::<true>($($arg),*)
+                fn avx2<$($($ty_arg: $bound),+)?>($($arg: $ty),*) $(-> $ret)? {
+                    body::<$($($ty_arg,)+)? true>($($arg),*)
                 }
-                match $crate::ops::cpu::simd::level() {
+                match $crate::kernels::simd::level() {
                     // SAFETY: level() reports only what this CPU has.
-                    $crate::ops::cpu::simd::Level::Avx512 => return unsafe { avx512($($arg),*) },
-                    $crate::ops::cpu::simd::Level::Avx2 => return unsafe { avx2($($arg),*) },
-                    $crate::ops::cpu::simd::Level::Baseline => {}
+                    $crate::kernels::simd::Level::Avx512 => return unsafe { avx512::<$($($ty_arg),+)?>($($arg),*) },
+                    $crate::kernels::simd::Level::Avx2 => return unsafe { avx2::<$($($ty_arg),+)?>($($arg),*) },
+                    $crate::kernels::simd::Level::Baseline => {}
                 }
             }
-            body::<{ cfg!(target_arch = "aarch64") }>($($arg),*)
+            body::<$($($ty_arg,)+)? { cfg!(target_arch = "aarch64") }>($($arg),*)
         }
     };
 }
