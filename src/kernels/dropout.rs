@@ -51,6 +51,21 @@ impl Mask {
             high: [mix(high ^ self.high), mix((high + 1) ^ self.high)],
         }
     }
+
+    /// The factor of the i-th element of the run that [`Factors::parts`] describes: for loops
+    /// over many runs at a time.
+    #[inline(always)]
+    pub fn factor(self, first: u32, high: [u32; 2], i: u32) -> f32 {
+        let low = first.wrapping_add(i);
+        // Selects, not branches or table look-ups: the loops around this must vectorise.
+        let high = if low < first { high[1] } else { high[0] };
+        let hash = mix(mix(low ^ self.low).wrapping_add(high));
+        if hash >= self.threshold {
+            self.scale
+        } else {
+            0.0
+        }
+    }
 }
 
 /// The factors of up to 2³² consecutive elements.
@@ -66,19 +81,13 @@ impl Factors {
     /// What the i-th of these elements is multiplied with: 0, or 1/(1 − p).
     #[inline(always)]
     pub fn get(&self, i: u32) -> f32 {
-        let low = self.first.wrapping_add(i);
-        // Selects, not branches or table look-ups: the loops around this must vectorise.
-        let high = if low < self.first {
-            self.high[1]
-        } else {
-            self.high[0]
-        };
-        let hash = mix(mix(low ^ self.mask.low).wrapping_add(high));
-        if hash >= self.mask.threshold {
-            self.mask.scale
-        } else {
-            0.0
-        }
+        self.mask.factor(self.first, self.high, i)
+    }
+
+    /// The lower half of the first index and the hashed upper halves, for [`Mask::factor`].
+    #[inline(always)]
+    pub fn parts(&self) -> (u32, [u32; 2]) {
+        (self.first, self.high)
     }
 }
 
