@@ -5,6 +5,7 @@
 //! precision) and computed in f32. Work is cut into blocks by shapes alone, so that results do
 //! not depend on the number of threads.
 
+pub mod cpu;
 pub mod dropout;
 pub mod element;
 pub mod gemm;

@@ -9,6 +9,9 @@ pub mod micro;
 pub mod pack;
 
 mod driver;
+mod portable;
+#[cfg(target_arch = "x86_64")]
+mod x86;
 
 pub use driver::{Tile, product};
 pub use micro::Micro;
