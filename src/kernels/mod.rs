@@ -6,6 +6,7 @@
 //! not depend on the number of threads.
 
 pub mod attention;
+pub mod cpu;
 pub mod dropout;
 pub mod element;
 pub mod gemm;

@@ -35,11 +35,12 @@ macro_rules! simd {
                 fn avx2<$($($ty_arg: $bound),+)?>($($arg: $ty),*) $(-> $ret)? {
                     body::<$($($ty_arg,)+)? true>($($arg),*)
                 }
-                match $crate::kernels::simd::level() {
-                    // SAFETY: level() reports only what this CPU has.
-                    $crate::kernels::simd::Level::Avx512 => return unsafe { avx512::<$($($ty_arg),+)?>($($arg),*) },
-                    $crate::kernels::simd::Level::Avx2 => return unsafe { avx2::<$($($ty_arg),+)?>($($arg),*) },
-                    $crate::kernels::simd::Level::Baseline => {}
+                use $crate::kernels::cpu::Level;
+                // SAFETY: level() reports only what this CPU has.
+                match $crate::kernels::cpu::level() {
+                    Level::Avx512Bf16 | Level::Avx512 => return unsafe { avx512::<$($($ty_arg),+)?>($($arg),*) },
+                    Level::Avx2 => return unsafe { avx2::<$($($ty_arg),+)?>($($arg),*) },
+                    Level::Portable => {}
                 }
             }
             body::<$($($ty_arg,)+)? { cfg!(target_arch = "aarch64") }>($($arg),*)
@@ -47,31 +48,6 @@ macro_rules! simd {
     };
 }
 pub(crate) use simd;
-
-/// The instruction sets that [`simd!`] chooses from.
-#[cfg(target_arch = "x86_64")]
-#[derive(Clone, Copy)]
-pub(crate) enum Level {
-    Avx512,
-    Avx2,
-    Baseline,
-}
-
-/// The best of them that this CPU has.
-#[cfg(target_arch = "x86_64")]
-#[inline]
-pub(crate) fn level() -> Level {
-    let avx2 = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
-    let avx512 = is_x86_feature_detected!("avx512f")
-        && is_x86_feature_detected!("avx512bw")
-        && is_x86_feature_detected!("avx512dq")
-        && is_x86_feature_detected!("avx512vl");
-    match (avx2, avx512) {
-        (true, true) => Level::Avx512,
-        (true, false) => Level::Avx2,
-        _ => Level::Baseline,
-    }
-}
 
 /// `a·b + c`, with one rounding where the hardware can. (Without FMA, `f32::mul_add` would be a
 /// call into the C library.)

@@ -116,7 +116,12 @@ struct Block<'a> {
 impl<E: Element> Backward<'_, E> {
     /// Queries start a block, and their rows a sum, at multiples of this.
     fn step(&self) -> usize {
-        self.micro.rows * if self.micro.rows.is_multiple_of(2) { 1 } else { 2 }
+        self.micro.rows
+            * if self.micro.rows.is_multiple_of(2) {
+                1
+            } else {
+                2
+            }
     }
 
     fn queries_a_block(&self) -> usize {

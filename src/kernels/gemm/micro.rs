@@ -4,7 +4,8 @@
 //! neighbouring k's as bf16 (the earlier one in the lower half). A panel of A holds, unit after
 //! unit along K, one number a row of the tile; a panel of B one a column.
 
-use super::Precision;
+use super::{Precision, portable};
+use crate::kernels::cpu::{self, Level};
 
 /// A micro-kernel: the shape of its tile and the function.
 #[derive(Clone, Copy)]
@@ -17,20 +18,41 @@ pub struct Micro {
     pub paired: bool,
     /// Whether operands are rounded to bf16 as they are packed.
     pub rounds: bool,
+    /// Units of K after which the panels should change: as many as leave a panel of B in the
+    /// first level of the cache, and more than make reading and writing the tile show.
+    pub block: usize,
     pub name: &'static str,
-    run: Run,
+    pub(super) run: Run,
 }
 
 /// `(units, a, b, c, c_stride, add)`: C = A·B, or C += A·B, over `units` units.
-type Run = unsafe fn(usize, *const u32, *const u32, *mut f32, usize, bool);
+pub(super) type Run = unsafe fn(usize, *const u32, *const u32, *mut f32, usize, bool);
 
 impl Micro {
-    /// The fastest micro-kernel that this CPU has for a precision.
+    /// The fastest micro-kernel that this CPU has for a precision (see [`cpu::level`]).
+    #[inline]
     pub fn of(precision: Precision) -> &'static Micro {
-        match precision {
-            Precision::F32 => &PORTABLE_F32,
-            Precision::Bf16 => &PORTABLE_BF16,
-        }
+        Self::at(precision, cpu::level())
+            .next()
+            .expect("the portable one")
+    }
+
+    /// Every micro-kernel that this CPU can run, the fastest first; for tests.
+    pub fn available(precision: Precision) -> Vec<&'static Micro> {
+        Self::at(precision, cpu::detected()).collect()
+    }
+
+    fn at(precision: Precision, level: Level) -> impl Iterator<Item = &'static Micro> {
+        #[cfg(target_arch = "x86_64")]
+        let vectors = super::x86::all(precision);
+        #[cfg(not(target_arch = "x86_64"))]
+        let vectors: &'static [(Level, &'static Micro)] = &[];
+        let portable = match precision {
+            Precision::F32 => &portable::F32,
+            Precision::Bf16 => &portable::ROUNDED,
+        };
+        let vectors = vectors.iter().filter(move |(needs, _)| *needs <= level);
+        vectors.map(|&(_, micro)| micro).chain([portable])
     }
 
     /// Units of a panel along K.
@@ -55,50 +77,5 @@ impl Micro {
     ) {
         // SAFETY: passed on.
         unsafe { (self.run)(units, a, b, c, c_stride, add) }
-    }
-}
-
-static PORTABLE_F32: Micro = Micro {
-    rows: 4,
-    columns: 16,
-    paired: false,
-    rounds: false,
-    name: "portable f32",
-    run: portable::<4, 16>,
-};
-
-/// bf16 where the CPU cannot multiply it: rounded to bf16, held and multiplied as f32.
-static PORTABLE_BF16: Micro = Micro {
-    rounds: true,
-    name: "portable bf16 as f32",
-    ..PORTABLE_F32
-};
-
-unsafe fn portable<const R: usize, const C: usize>(
-    units: usize,
-    a: *const u32,
-    b: *const u32,
-    c: *mut f32,
-    c_stride: usize,
-    add: bool,
-) {
-    // SAFETY: the caller's panels and tile are as large as `Micro::run` asks.
-    unsafe {
-        let a = std::slice::from_raw_parts(a.cast::<f32>(), units * R);
-        let b = std::slice::from_raw_parts(b.cast::<f32>(), units * C);
-        let mut sums = [[0.0f32; C]; R];
-        for (a, b) in a.chunks_exact(R).zip(b.chunks_exact(C)) {
-            for (row, &a) in sums.iter_mut().zip(a) {
-                for (sum, &b) in row.iter_mut().zip(b) {
-                    *sum += a * b;
-                }
-            }
-        }
-        for (i, row) in sums.iter().enumerate() {
-            let c = std::slice::from_raw_parts_mut(c.add(i * c_stride), C);
-            for (c, &sum) in c.iter_mut().zip(row) {
-                *c = if add { *c + sum } else { sum };
-            }
-        }
     }
 }

@@ -9,12 +9,18 @@ pub mod micro;
 pub mod pack;
 
 mod driver;
+mod portable;
+#[cfg(target_arch = "x86_64")]
+mod transpose;
+#[cfg(target_arch = "x86_64")]
+mod x86;
 
 pub use driver::{Tile, product};
 pub use micro::Micro;
 pub use pack::{PackedB, pack_a, pack_b};
 
 use super::element::Element;
+use std::ops::Range;
 
 /// What products are computed in. Sums are f32 always.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -63,6 +69,16 @@ impl<'a, E: Element> Matrix<'a, E> {
             columns: self.rows,
             row_stride: self.column_stride,
             column_stride: self.row_stride,
+            ..self
+        }
+    }
+
+    /// Some of its rows and columns.
+    pub(super) fn block(self, rows: Range<usize>, columns: Range<usize>) -> Self {
+        Matrix {
+            data: &self.data[rows.start * self.row_stride + columns.start * self.column_stride..],
+            rows: rows.len(),
+            columns: columns.len(),
             ..self
         }
     }
