@@ -211,62 +211,95 @@ fn softmax_lanes<const N: usize, const FMA: bool, P: Packing>(
         running.highest[at + c] = shift[c];
     }
 
-    let weights = |r: usize, row: [u32; N], total: &mut [f32; N]| {
-        let mut p = [0.0; N];
-        for c in 0..N {
-            p[c] = exp::<FMA>(madd::<FMA>(f32::from_bits(row[c]), scale, -shift[c]));
-        }
-        if r >= all {
-            for c in 0..N {
-                p[c] = if (r as i32) < limits[c] { p[c] } else { 0.0 };
-            }
-        }
-        for c in 0..N {
-            total[c] += p[c];
-        }
-        p
+    let mut row = WeightRow {
+        first_key,
+        all,
+        limits,
+        scale,
+        shift,
+        total,
+        low: [0; N],
+        high: [[0; N]; 2],
+        mask: running.dropout.map(|weights| weights.mask),
     };
     match running.dropout {
-        None => pack_rows::<N, P>(scores, width, at, keys, |r, row| {
-            weights(r, row, &mut total)
-        }),
-        Some(weights_of) => {
-            let mut low = [0; N];
-            let mut high = [[0; N]; 2];
+        None => pack_rows::<N, FMA, false, P>(scores, width, at, keys, &mut row),
+        Some(weights) => {
             for c in 0..N {
-                let parts = weights_of.of(at + c).parts();
-                (low[c], high[0][c], high[1][c]) = (parts.0, parts.1[0], parts.1[1]);
+                let (low, high) = weights.of(at + c).parts();
+                (row.low[c], row.high[0][c], row.high[1][c]) = (low, high[0], high[1]);
             }
-            pack_rows::<N, P>(scores, width, at, keys, |r, row| {
-                let mut p = weights(r, row, &mut total);
-                let key = (first_key + r) as u32;
-                for c in 0..N {
-                    p[c] *= weights_of
-                        .mask
-                        .factor(low[c], [high[0][c], high[1][c]], key);
-                }
-                p
-            });
+            pack_rows::<N, FMA, true, P>(scores, width, at, keys, &mut row);
         }
     }
-    running.total[at..at + N].copy_from_slice(&total);
+    running.total[at..at + N].copy_from_slice(&row.total);
     decays
 }
 
-/// Replaces `N` lanes of `rows` rows by what `f` makes of them, packed along the rows.
+/// What makes weights of a row of scores. (No closures here: they would not be compiled for the
+/// instruction set that the loop around them is.)
+struct WeightRow<const N: usize> {
+    first_key: usize,
+    /// All lanes see the rows before this.
+    all: usize,
+    /// Lane c sees the rows before `limits[c]`.
+    limits: [i32; N],
+    scale: f32,
+    shift: [f32; N],
+    total: [f32; N],
+    /// Where the lanes' dropout factors start.
+    low: [u32; N],
+    high: [[u32; N]; 2],
+    mask: Option<Mask>,
+}
+
+impl<const N: usize> WeightRow<N> {
+    #[inline(always)]
+    fn weights<const FMA: bool, const DROPS: bool>(&mut self, r: usize, row: [u32; N]) -> [f32; N] {
+        let mut p = [0.0; N];
+        for c in 0..N {
+            p[c] = exp::<FMA>(madd::<FMA>(
+                f32::from_bits(row[c]),
+                self.scale,
+                -self.shift[c],
+            ));
+        }
+        if r >= self.all {
+            for c in 0..N {
+                p[c] = if (r as i32) < self.limits[c] {
+                    p[c]
+                } else {
+                    0.0
+                };
+            }
+        }
+        for c in 0..N {
+            self.total[c] += p[c];
+        }
+        if DROPS && let Some(mask) = self.mask {
+            let key = (self.first_key + r) as u32;
+            for c in 0..N {
+                p[c] *= mask.factor(self.low[c], [self.high[0][c], self.high[1][c]], key);
+            }
+        }
+        p
+    }
+}
+
+/// Replaces `N` lanes of `rows` rows of scores by weights, packed along the rows.
 #[inline(always)]
-fn pack_rows<const N: usize, P: Packing>(
+fn pack_rows<const N: usize, const FMA: bool, const DROPS: bool, P: Packing>(
     units: &mut [u32],
     width: usize,
     at: usize,
     rows: usize,
-    mut f: impl FnMut(usize, [u32; N]) -> [f32; N],
+    row: &mut WeightRow<N>,
 ) {
     if P::PAIRED {
         for r in (0..rows).step_by(2) {
-            let even = f(r, lanes(units, r * width + at));
+            let even = row.weights::<FMA, DROPS>(r, lanes(units, r * width + at));
             let odd = if r + 1 < rows {
-                f(r + 1, lanes(units, (r + 1) * width + at))
+                row.weights::<FMA, DROPS>(r + 1, lanes(units, (r + 1) * width + at))
             } else {
                 [0.0; N]
             };
@@ -274,8 +307,8 @@ fn pack_rows<const N: usize, P: Packing>(
         }
     } else {
         for r in 0..rows {
-            let row = f(r, lanes(units, r * width + at));
-            put(units, r * width + at, words::<N, P>(row));
+            let p = row.weights::<FMA, DROPS>(r, lanes(units, r * width + at));
+            put(units, r * width + at, words::<N, P>(p));
         }
     }
 }
@@ -381,49 +414,19 @@ fn dscores_lanes<const N: usize, const FMA: bool, P: Packing>(
     at: usize,
     rows: &Rows,
 ) {
-    let row = |r: usize, scores: &[u32], gradients: &[u32]| {
-        let (log_sum, delta) = (rows.log_sums[r], rows.deltas[r]);
-        let s: [u32; N] = lanes(scores, r * width + at);
-        let dp: [u32; N] = lanes(gradients, r * width + at);
-        let mut p = [0.0; N];
-        let mut ds = [0.0; N];
-        for c in 0..N {
-            p[c] = exp::<FMA>(madd::<FMA>(f32::from_bits(s[c]), rows.scale, -log_sum));
-        }
-        match &rows.dropout {
-            None => {
-                for c in 0..N {
-                    ds[c] = p[c] * (f32::from_bits(dp[c]) - delta);
-                }
-            }
-            Some(weights) => {
-                let factors = weights.of(r);
-                for c in 0..N {
-                    let factor = factors.get((at + c) as u32);
-                    ds[c] = p[c] * (f32::from_bits(dp[c]) * factor - delta);
-                    p[c] *= factor;
-                }
-            }
-        }
-        // The last lane that the row sees; most rows see all.
-        let last = r as isize + rows.ahead;
-        if last < (at + N - 1) as isize {
-            let last = last as i32;
-            for c in 0..N {
-                let seen = (at + c) as i32 <= last;
-                p[c] = if seen { p[c] } else { 0.0 };
-                ds[c] = if seen { ds[c] } else { 0.0 };
-            }
-        }
-        (p, ds)
-    };
+    macro_rules! row {
+        ($r:expr) => {{
+            let place = ($r) * width + at;
+            dscores_row::<N, FMA>(lanes(scores, place), lanes(gradients, place), at, $r, rows)
+        }};
+    }
     let count = rows.log_sums.len();
     if P::PAIRED {
         for r in (0..count).step_by(2) {
-            let (p, ds) = row(r, scores, gradients);
+            let (p, ds) = row!(r);
             put_halves(across, r * width / 2 + at / 2, ds);
             let (q, dt) = if r + 1 < count {
-                let (q, dt) = row(r + 1, scores, gradients);
+                let (q, dt) = row!(r + 1);
                 put_halves(across, (r + 1) * width / 2 + at / 2, dt);
                 (q, dt)
             } else {
@@ -434,18 +437,64 @@ fn dscores_lanes<const N: usize, const FMA: bool, P: Packing>(
         }
     } else {
         for r in 0..count {
-            let (p, ds) = row(r, scores, gradients);
+            let (p, ds) = row!(r);
             put(scores, r * width + at, words::<N, P>(p));
             put(gradients, r * width + at, words::<N, P>(ds));
         }
     }
 }
 
+/// Weights, dropped, and gradients of scores, of one row.
+#[inline(always)]
+fn dscores_row<const N: usize, const FMA: bool>(
+    s: [u32; N],
+    dp: [u32; N],
+    at: usize,
+    r: usize,
+    rows: &Rows,
+) -> ([f32; N], [f32; N]) {
+    let (log_sum, delta) = (rows.log_sums[r], rows.deltas[r]);
+    let mut p = [0.0; N];
+    let mut ds = [0.0; N];
+    for c in 0..N {
+        p[c] = exp::<FMA>(madd::<FMA>(f32::from_bits(s[c]), rows.scale, -log_sum));
+    }
+    match &rows.dropout {
+        None => {
+            for c in 0..N {
+                ds[c] = p[c] * (f32::from_bits(dp[c]) - delta);
+            }
+        }
+        Some(weights) => {
+            let factors = weights.of(r);
+            for c in 0..N {
+                let factor = factors.get((at + c) as u32);
+                ds[c] = p[c] * (f32::from_bits(dp[c]) * factor - delta);
+                p[c] *= factor;
+            }
+        }
+    }
+    // The last lane that the row sees; most rows see all.
+    let last = r as isize + rows.ahead;
+    if last < (at + N - 1) as isize {
+        let last = last as i32;
+        for c in 0..N {
+            let seen = (at + c) as i32 <= last;
+            p[c] = if seen { p[c] } else { 0.0 };
+            ds[c] = if seen { ds[c] } else { 0.0 };
+        }
+    }
+    (p, ds)
+}
+
 /// Neighbours as bf16 pairs, from unit `at` on.
 #[inline(always)]
 fn put_halves<const N: usize>(units: &mut [u32], at: usize, row: [f32; N]) {
     for (i, unit) in units[at..at + N / 2].iter_mut().enumerate() {
-        let [low, high] = [2 * i, 2 * i + 1].map(|c| Bf16::from_f32(row[c]).0);
+        let (low, high) = (
+            Bf16::from_f32(row[2 * i]).0,
+            Bf16::from_f32(row[2 * i + 1]).0,
+        );
         *unit = u32::from(low) | u32::from(high) << 16;
     }
 }
