@@ -5,11 +5,13 @@
 
 pub mod cli;
 pub mod curve;
+pub mod engine;
 pub mod error;
 pub mod files;
 pub mod fit;
 pub mod kernels;
 pub mod law;
+pub mod memory;
 pub mod model;
 pub mod ops;
 pub mod optim;

@@ -1,9 +1,10 @@
 //! `lehr evaluate`.
 
 use super::format::thousands;
+use crate::engine::{Engine, Precision};
 use crate::error::{Error, Result};
 use crate::files;
-use crate::model::hf;
+use crate::model::hf::{self, Floats};
 use crate::text::dataset::Dataset;
 use crate::text::store::TokenStore;
 use crate::train::evaluate::HeldOut;
@@ -88,7 +89,8 @@ pub fn run(args: Args) -> Result<()> {
     let window = wanted.min(store.len().saturating_sub(1).max(1) as usize);
     let token_bytes = loaded.tokenizer.as_ref().map(|t| t.token_bytes());
     let held_out = HeldOut::new(store, window, args.batch_size, args.sequences, token_bytes)?;
-    let found = held_out.evaluate(&loaded.model)?;
+    let mut engine = Engine::new(&loaded.config, loaded.params, Precision::F32, false);
+    let found = held_out.evaluate(&mut engine)?;
     if args.json {
         let value = json!({
             "loss": found.loss,
@@ -159,11 +161,16 @@ fn write_logits(path: &Path, ids: &[u32], loaded: &Loaded) -> Result<()> {
         )));
     }
     let logits_tv = loaded
-        .model
+        .model()?
         .logits(ids, 1)?
-        .squeeze(0)
+        .flatten_all()
+        .and_then(|logits| logits.to_vec1())
         .map_err(Error::backend)?;
     let aside = files::aside(path);
-    hf::write_tensors(&aside, vec![("logits".into(), logits_tv)])?;
+    let logits = Floats {
+        shape: &[ids.len(), loaded.config.vocab_size],
+        values: &logits_tv,
+    };
+    hf::write_tensors(&aside, vec![("logits".into(), logits)])?;
     files::rename(&aside, path)
 }

@@ -142,11 +142,15 @@ impl Observer for Screen {
             count(info.params.total as f64),
             count(info.params.non_embedding as f64)
         );
+        let dtype = format!("{:?}", info.config.train.dtype).to_lowercase();
         let threads = match info.threads {
             1 => "1 thread".to_string(),
             n => format!("{n} threads"),
         };
-        say!("{}", row("lehr", &left, &format!("cpu, {threads}, f32")));
+        say!(
+            "{}",
+            row("lehr", &left, &format!("cpu, {threads}, {dtype}"))
+        );
         let tokenizer = info.tokenizer.as_deref().unwrap_or("tokens as they are");
         let left = format!("{}, {} tokens", info.data, count(info.train_tokens as f64));
         say!("{}", row("data", &left, tokenizer));

@@ -60,7 +60,7 @@ pub fn run(args: Args) -> Result<()> {
         seed: args.seed,
     };
     let stop = tokenizer.eot().filter(|_| !args.ignore_eot);
-    let ids = generate(&loaded.model, &prompt, args.max_tokens, stop, &sampling)?;
+    let ids = generate(&loaded.model()?, &prompt, args.max_tokens, stop, &sampling)?;
     // A model's vocabulary may be padded beyond the tokenizer's.
     let known: Vec<u32> = ids
         .iter()

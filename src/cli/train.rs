@@ -8,7 +8,7 @@ use crate::model::{Family, hf};
 use crate::schedule::{Decay, Shape};
 use crate::text::dataset::{DatasetIndex, INDEX_FILE};
 use crate::train::RunConfig;
-use crate::train::config::NonFinite;
+use crate::train::config::{Dtype, NonFinite};
 use crate::train::load;
 use crate::train::recipe::Layers;
 use crate::train::run::{Run, StartOptions};
@@ -154,6 +154,12 @@ struct TrainingFlags {
     /// Largest global gradient norm; 0: never clip
     #[arg(long)]
     grad_clip: Option<f64>,
+    /// What products are computed in
+    #[arg(long)]
+    dtype: Option<Dtype>,
+    /// Computes activations again on the way back: less memory, a third more work
+    #[arg(long)]
+    recompute: bool,
     /// What a NaN or infinite loss does
     #[arg(long)]
     non_finite: Option<NonFinite>,
@@ -321,6 +327,17 @@ impl Args {
             ("--beta1", "optim.beta1", real(t.beta1)),
             ("--beta2", "optim.beta2", real(t.beta2)),
             ("--grad-clip", "optim.grad_clip", real(t.grad_clip)),
+            (
+                "--dtype",
+                "train.dtype",
+                t.dtype
+                    .map(|d| Value::String(format!("{d:?}").to_lowercase())),
+            ),
+            (
+                "--recompute",
+                "train.recompute",
+                t.recompute.then_some(Value::Boolean(true)),
+            ),
             (
                 "--non-finite",
                 "train.non_finite",

@@ -5,9 +5,27 @@
 //! precision) and computed in f32. Work is cut into blocks by shapes alone, so that results do
 //! not depend on the number of threads.
 
+pub mod activation;
 pub mod attention;
 pub mod cpu;
 pub mod dropout;
 pub mod element;
+pub mod finish;
 pub mod gemm;
+pub mod loss;
+pub mod norm;
+pub mod reduce;
+pub mod rope;
+pub mod shared;
 pub mod simd;
+pub mod table;
+pub mod update;
+
+/// How a weight matrix lies in memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WeightLayout {
+    /// `[out, in]`, one row an output: `torch.nn.Linear`, Llama.
+    OutIn,
+    /// `[in, out]`, one row an input: GPT-2's `Conv1D`.
+    InOut,
+}

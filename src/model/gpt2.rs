@@ -4,9 +4,9 @@
 //! `v` vocabulary. Weights of the blocks are stored `[in, out]`, as Hugging Face's `Conv1D` does,
 //! so that a checkpoint needs no transposing on its way out.
 
-use super::DropoutStream;
 use super::config::ModelConfig;
-use super::params::{Init, ParamKind, ParamSpec, Params};
+use super::params::{Init, ParamKind, ParamSpec};
+use super::{DropoutStream, Tensors};
 use crate::ops::{self, WeightLayout};
 use candle_core::{D, IndexOp, Result, Tensor};
 
@@ -106,8 +106,8 @@ struct Block {
 }
 
 impl Gpt2 {
-    pub(super) fn new(c: &ModelConfig, params: &Params, tracked: bool) -> Gpt2 {
-        let p = |name: &str| params.tensor(name, tracked);
+    pub(super) fn new(c: &ModelConfig, tensors: &Tensors) -> Gpt2 {
+        let p = |name: &str| tensors[name].clone();
         let norm = |name: &str| Norm {
             weight_d: p(&format!("{name}.weight")),
             bias_d: p(&format!("{name}.bias")),

@@ -8,6 +8,7 @@ use super::{LanguageModel, ParamSpec, Params};
 use crate::error::{Error, Result};
 use candle_core::{DType, Device, Tensor};
 use serde_json::{Value, json};
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -226,7 +227,7 @@ pub fn read_config(dir: &Path) -> Result<ModelConfig> {
 ///
 /// # Errors
 /// A missing, extra or misshapen tensor, by name; a truncated or damaged file.
-pub fn read_params(dir: &Path, config: &ModelConfig, device: &Device) -> Result<Params> {
+pub fn read_params(dir: &Path, config: &ModelConfig) -> Result<Params> {
     let mut tensors = HashMap::new();
     for file in weight_files(dir)? {
         let loaded = candle_core::safetensors::load(&file, &Device::Cpu).map_err(|e| {
@@ -235,14 +236,15 @@ pub fn read_params(dir: &Path, config: &ModelConfig, device: &Device) -> Result<
         tensors.extend(loaded);
     }
     let shown = dir.join(WEIGHTS_FILE);
-    let params = Params::build(LanguageModel::specs(config), device, |spec| {
+    let params = Params::build(LanguageModel::specs(config), |spec, values| {
         let tensor = tensors
             .remove(&spec.name)
             .or_else(|| tensors.remove(spec.name.strip_prefix("transformer.")?))
             .ok_or_else(|| {
                 Error::corrupt(&shown, format!("the tensor {} is missing", spec.name))
             })?;
-        flatten(&tensor, spec, &shown)
+        values.copy_from_slice(&flatten(&tensor, spec, &shown)?);
+        Ok(())
     })?;
     let is_buffer = |name: &str| {
         name.ends_with(".attn.bias")
@@ -310,17 +312,49 @@ fn weight_files(dir: &Path) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
+/// f32 numbers on their way into a file.
+pub struct Floats<'a> {
+    pub shape: &'a [usize],
+    pub values: &'a [f32],
+}
+
+impl safetensors::View for Floats<'_> {
+    fn dtype(&self) -> safetensors::Dtype {
+        safetensors::Dtype::F32
+    }
+
+    fn shape(&self) -> &[usize] {
+        self.shape
+    }
+
+    fn data(&self) -> Cow<'_, [u8]> {
+        if cfg!(target_endian = "little") {
+            let (data, len) = (self.values.as_ptr(), size_of_val(self.values));
+            // SAFETY: the bytes of the numbers, which is how the file holds them.
+            Cow::Borrowed(unsafe { std::slice::from_raw_parts(data.cast(), len) })
+        } else {
+            Cow::Owned(self.values.iter().flat_map(|x| x.to_le_bytes()).collect())
+        }
+    }
+
+    fn data_len(&self) -> usize {
+        size_of_val(self.values)
+    }
+}
+
 /// Writes the weights as safetensors with the metadata that transformers expects, and syncs.
 pub fn write_params(path: &Path, params: &Params) -> Result<()> {
-    let named = params
-        .iter()
-        .map(|p| (p.spec.name.clone(), p.var.as_detached_tensor()));
+    let named = params.iter().map(|p| {
+        let shape = p.spec.shape.as_slice();
+        let values = p.values;
+        (p.spec.name.clone(), Floats { shape, values })
+    });
     write_tensors(path, named.collect())
 }
 
-/// Writes tensors as safetensors and syncs. The file grows in place: write it into a directory
+/// Writes numbers as safetensors and syncs. The file grows in place: write it into a directory
 /// that is renamed when whole.
-pub fn write_tensors(path: &Path, named: Vec<(String, Tensor)>) -> Result<()> {
+pub fn write_tensors(path: &Path, named: Vec<(String, Floats)>) -> Result<()> {
     let metadata = HashMap::from([("format".to_string(), "pt".to_string())]);
     safetensors::serialize_to_file(named, Some(metadata), path).map_err(|e| match e {
         safetensors::SafeTensorError::IoError(e) => Error::io("write", path, e),

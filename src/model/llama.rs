@@ -4,9 +4,9 @@
 //! Shape suffixes: `b` batch, `t` position, `d` width, `h` query head, `g` key/value head, `k` head
 //! width, `f` MLP width, `v` vocabulary. Weights are stored `[out, in]`, as Hugging Face does.
 
-use super::DropoutStream;
 use super::config::ModelConfig;
-use super::params::{Init, ParamKind, ParamSpec, Params};
+use super::params::{Init, ParamKind, ParamSpec};
+use super::{DropoutStream, Tensors};
 use crate::ops::{self, RopeTable, WeightLayout};
 use candle_core::{Device, Result, Tensor};
 
@@ -79,13 +79,8 @@ struct Block {
 }
 
 impl Llama {
-    pub(super) fn new(
-        c: &ModelConfig,
-        params: &Params,
-        tracked: bool,
-        device: &Device,
-    ) -> Result<Llama> {
-        let p = |name: &str| params.tensor(name, tracked);
+    pub(super) fn new(c: &ModelConfig, tensors: &Tensors, device: &Device) -> Result<Llama> {
+        let p = |name: &str| tensors[name].clone();
         let blocks = (0..c.n_layer).map(|i| {
             let at = |rest: &str| p(&format!("model.layers.{i}.{rest}.weight"));
             Block {

@@ -15,9 +15,14 @@ pub use params::{ParamKind, ParamSpec, Params};
 
 use crate::error::{Error, Result};
 use crate::ops;
-use candle_core::{Device, Tensor};
+use candle_core::{Device, Tensor, Var};
+use std::collections::HashMap;
 
-/// A causal language model whose weights live in a [`Params`].
+/// A model's tensors by parameter.
+type Tensors<'a> = HashMap<&'a str, Tensor>;
+
+/// A causal language model as candle's tensors: what samples, what a tape differentiates. Training
+/// goes through [`crate::engine`].
 pub struct LanguageModel {
     body: Body,
     head_vd: Tensor,
@@ -39,32 +44,55 @@ impl LanguageModel {
         }
     }
 
-    /// A model that records its operations, so that its loss can be differentiated.
-    pub fn for_training(config: &ModelConfig, params: &Params, device: &Device) -> Result<Self> {
-        Self::new(config, params, true, device)
+    /// A model over a copy of the weights on `device` that records its operations on candle's tape,
+    /// and the variables by which its loss can be differentiated, in the parameters' order.
+    pub fn for_training(
+        config: &ModelConfig,
+        params: &Params,
+        device: &Device,
+    ) -> Result<(Self, Vec<Var>)> {
+        let vars = || {
+            let vars = params
+                .iter()
+                .map(|p| Var::from_slice(p.values, p.spec.shape.as_slice(), device));
+            vars.collect::<candle_core::Result<Vec<_>>>()
+        };
+        let vars = vars().map_err(Error::backend)?;
+        let named = params.specs().iter().zip(&vars);
+        let tensors = named.map(|(s, v)| (s.name.as_str(), v.as_tensor().clone()));
+        let model = Self::new(config, &tensors.collect(), device).map_err(Error::backend)?;
+        Ok((model, vars))
     }
 
-    /// A model over the same weights that records nothing.
+    /// A model over a copy of the weights on `device` that records nothing.
     pub fn for_inference(config: &ModelConfig, params: &Params, device: &Device) -> Result<Self> {
-        Self::new(config, params, false, device)
+        let model = || {
+            let mut tensors = Tensors::new();
+            for p in params.iter() {
+                let tensor = Tensor::from_slice(p.values, p.spec.shape.as_slice(), device)?;
+                tensors.insert(&p.spec.name, tensor);
+            }
+            Self::new(config, &tensors, device)
+        };
+        model().map_err(Error::backend)
     }
 
-    fn new(c: &ModelConfig, params: &Params, tracked: bool, device: &Device) -> Result<Self> {
+    fn new(c: &ModelConfig, tensors: &Tensors, device: &Device) -> candle_core::Result<Self> {
         let (body, embedding, head) = match c.family {
             Family::Gpt2 => (
-                Body::Gpt2(gpt2::Gpt2::new(c, params, tracked)),
+                Body::Gpt2(gpt2::Gpt2::new(c, tensors)),
                 gpt2::EMBEDDING,
                 gpt2::HEAD,
             ),
             Family::Llama => (
-                Body::Llama(llama::Llama::new(c, params, tracked, device).map_err(Error::backend)?),
+                Body::Llama(llama::Llama::new(c, tensors, device)?),
                 llama::EMBEDDING,
                 llama::HEAD,
             ),
         };
         Ok(LanguageModel {
             body,
-            head_vd: params.tensor(if c.tied { embedding } else { head }, tracked),
+            head_vd: tensors[if c.tied { embedding } else { head }].clone(),
             max_positions: c.max_positions,
             device: device.clone(),
         })
@@ -166,8 +194,14 @@ impl DropoutStream {
     /// The mask of the next site, `None` when dropout is off.
     fn next(&mut self) -> Option<ops::Dropout> {
         self.site += 1;
+        self.at(self.site)
+    }
+
+    /// The mask of a site, counted from 1 in the order of the forward pass; `None` when dropout is
+    /// off.
+    pub fn at(&self, site: u64) -> Option<ops::Dropout> {
         // Odd multiplier (2⁶⁴/φ): distinct sites get distinct keys.
-        let key = self.key ^ self.site.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        let key = self.key ^ site.wrapping_mul(0x9E37_79B9_7F4A_7C15);
         (self.p > 0.0).then_some(ops::Dropout { p: self.p, key })
     }
 

@@ -1,7 +1,7 @@
 //! The trainable parameters of a model: named as Hugging Face names them, in a fixed order.
 
-use crate::error::{Error, Result};
-use candle_core::{Device, Tensor, Var};
+use crate::error::Result;
+use crate::memory::Block;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use std::collections::HashMap;
@@ -43,16 +43,22 @@ impl ParamSpec {
     }
 }
 
-/// A parameter that can be trained.
-pub struct Param {
-    pub spec: ParamSpec,
-    pub var: Var,
+/// One parameter of a [`Params`].
+#[derive(Clone, Copy)]
+pub struct Param<'a> {
+    pub spec: &'a ParamSpec,
+    /// Its values, row-major.
+    pub values: &'a [f32],
 }
 
-/// All parameters, in the order of the model's definition.
+/// All parameters as f32 on the host: one flat run of numbers in the order of the model's
+/// definition, without gaps.
 pub struct Params {
-    list: Vec<Param>,
+    specs: Vec<ParamSpec>,
+    /// Where each parameter starts, and behind them where the last one ends.
+    offsets: Vec<usize>,
     index: HashMap<String, usize>,
+    values: Block<f32>,
 }
 
 impl Params {
@@ -60,95 +66,111 @@ impl Params {
     ///
     /// Each has a random stream of its own, keyed by `(seed, name)`: the same seed gives the same
     /// bits on every device, in whatever order a model lists its parameters.
-    pub fn init(specs: Vec<ParamSpec>, seed: u64, device: &Device) -> Result<Params> {
-        Self::build(specs, device, |spec| Ok(initial_values(spec, seed)))
+    pub fn init(specs: Vec<ParamSpec>, seed: u64) -> Params {
+        let build = Self::build(specs, |spec, values| {
+            draw(spec, seed, values);
+            Ok(())
+        });
+        build.expect("drawing never fails")
     }
 
-    /// Takes every parameter's values from `values` (flattened, row-major).
+    /// Lets `fill` write every parameter's values (row-major, zeros on entry).
     ///
     /// # Errors
-    /// Passes on what `values` says, or names the parameter whose number of elements is wrong.
+    /// Passes on what `fill` says.
     pub fn build(
         specs: Vec<ParamSpec>,
-        device: &Device,
-        mut values: impl FnMut(&ParamSpec) -> Result<Vec<f32>>,
+        mut fill: impl FnMut(&ParamSpec, &mut [f32]) -> Result<()>,
     ) -> Result<Params> {
-        let mut list = Vec::with_capacity(specs.len());
-        for spec in specs {
-            let data = values(&spec)?;
-            let var = Var::from_vec(data, spec.shape.as_slice(), device).map_err(Error::backend)?;
-            list.push(Param { spec, var });
+        let mut offsets = vec![0];
+        for spec in &specs {
+            offsets.push(offsets[offsets.len() - 1] + spec.elements());
         }
-        let index = list
-            .iter()
-            .enumerate()
-            .map(|(i, p)| (p.spec.name.clone(), i))
-            .collect();
-        Ok(Params { list, index })
+        let mut values = Block::zeroed(offsets[specs.len()]);
+        for (spec, range) in specs.iter().zip(offsets.windows(2)) {
+            fill(spec, &mut values[range[0]..range[1]])?;
+        }
+        let named = specs.iter().enumerate();
+        Ok(Params {
+            index: named.map(|(i, s)| (s.name.clone(), i)).collect(),
+            specs,
+            offsets,
+            values,
+        })
     }
 
     /// All parameters, in the order of the model's definition.
-    pub fn iter(&self) -> impl ExactSizeIterator<Item = &Param> {
-        self.list.iter()
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = Param<'_>> {
+        (0..self.specs.len()).map(|i| self.at(i))
+    }
+
+    pub fn specs(&self) -> &[ParamSpec] {
+        &self.specs
     }
 
     pub fn len(&self) -> usize {
-        self.list.len()
+        self.specs.len()
     }
 
     pub fn is_empty(&self) -> bool {
-        self.list.is_empty()
+        self.specs.is_empty()
     }
 
     /// Number of trainable scalars.
     pub fn elements(&self) -> usize {
-        self.list.iter().map(|p| p.spec.elements()).sum()
+        self.values.len()
+    }
+
+    /// All values, parameter after parameter.
+    pub fn values(&self) -> &[f32] {
+        &self.values
+    }
+
+    pub fn values_mut(&mut self) -> &mut [f32] {
+        &mut self.values
+    }
+
+    /// The values of one parameter, to change them.
+    pub fn get_mut(&mut self, name: &str) -> Option<&mut [f32]> {
+        let &i = self.index.get(name)?;
+        Some(&mut self.values[self.offsets[i]..self.offsets[i + 1]])
     }
 
     /// The first parameter that holds a NaN or an infinity.
-    pub fn first_not_finite(&self) -> Result<Option<&str>> {
-        for p in &self.list {
-            let sum = p.var.abs().and_then(|t| t.sum_all()?.to_scalar::<f32>());
-            if !sum.map_err(Error::backend)?.is_finite() {
-                return Ok(Some(&p.spec.name));
-            }
-        }
-        Ok(None)
+    pub fn first_not_finite(&self) -> Option<&str> {
+        let is_finite = |p: &Param| p.values.iter().all(|x| x.is_finite());
+        let found = self.iter().find(|p| !is_finite(p));
+        found.map(|p| p.spec.name.as_str())
     }
 
     /// The parameter of a name.
-    pub fn get(&self, name: &str) -> Option<&Param> {
-        self.index.get(name).map(|&i| &self.list[i])
+    pub fn get(&self, name: &str) -> Option<Param<'_>> {
+        self.index.get(name).map(|&i| self.at(i))
     }
 
-    /// The tensor of a parameter; gradients flow to it when `tracked`, otherwise the same storage
-    /// is read without recording anything (evaluation, sampling).
-    pub(super) fn tensor(&self, name: &str, tracked: bool) -> Tensor {
-        let var = &self
-            .get(name)
-            .expect("a model asks only for its own parameters")
-            .var;
-        if tracked {
-            var.as_tensor().clone()
-        } else {
-            var.as_detached_tensor()
+    fn at(&self, i: usize) -> Param<'_> {
+        Param {
+            spec: &self.specs[i],
+            values: &self.values[self.offsets[i]..self.offsets[i + 1]],
         }
     }
 }
 
-/// Values of one parameter at the start, from the stream of `(seed, name)`.
-fn initial_values(spec: &ParamSpec, seed: u64) -> Vec<f32> {
-    let n = spec.elements();
+/// Values of one parameter at the start, from the stream of `(seed, name)`, over zeros.
+fn draw(spec: &ParamSpec, seed: u64, values: &mut [f32]) {
     match spec.init {
-        Init::Zeros => vec![0.0; n],
-        Init::Ones => vec![1.0; n],
+        Init::Zeros => {}
+        Init::Ones => values.fill(1.0),
         Init::Normal(std) => {
             let mut key = blake3::Hasher::new();
             key.update(b"lehr parameter");
             key.update(&seed.to_le_bytes());
             key.update(spec.name.as_bytes());
             let mut rng = ChaCha8Rng::from_seed(*key.finalize().as_bytes());
-            normals(&mut rng, n).map(|z| (z * std) as f32).collect()
+            let n = values.len();
+            for (value, z) in values.iter_mut().zip(normals(&mut rng, n)) {
+                *value = (z * std) as f32;
+            }
         }
     }
 }
@@ -179,6 +201,12 @@ mod tests {
             kind: ParamKind::Matrix,
             init: Init::Normal(0.02),
         }
+    }
+
+    fn initial_values(spec: &ParamSpec, seed: u64) -> Vec<f32> {
+        let mut values = vec![0.0; spec.elements()];
+        draw(spec, seed, &mut values);
+        values
     }
 
     #[test]

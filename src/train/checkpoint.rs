@@ -10,13 +10,13 @@ use super::config::RunConfig;
 use super::rundir::{discard, put, saved_steps, step_dir};
 use crate::error::{Error, Result};
 use crate::files;
-use crate::model::hf::{self, CONFIG_FILE, WEIGHTS_FILE};
+use crate::model::hf::{self, CONFIG_FILE, Floats, WEIGHTS_FILE};
 use crate::model::{ModelConfig, Params};
 use crate::optim::AdamW;
 use crate::schedule::Schedule;
-use candle_core::{Device, Tensor};
+use candle_core::Device;
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
@@ -61,7 +61,7 @@ pub struct Contents<'a> {
 /// Weights that are not finite: what is saved can always be gone on from. A full disk, or a place
 /// that cannot be written to.
 pub fn save(run: &Path, contents: &Contents) -> Result<PathBuf> {
-    if let Some(name) = contents.params.first_not_finite()? {
+    if let Some(name) = contents.params.first_not_finite() {
         return Err(Error::input(format!(
             "after step {} the weights of {name} are not finite, so this step is not saved; lower --lr or lengthen the warm-up",
             contents.step
@@ -77,7 +77,11 @@ fn write_into(dir: &Path, c: &Contents) -> Result<()> {
     let config = serde_json::to_vec_pretty(&config).map_err(Error::backend)?;
     files::write(&dir.join(CONFIG_FILE), &config)?;
     hf::write_params(&dir.join(WEIGHTS_FILE), c.params)?;
-    hf::write_tensors(&dir.join(OPTIMIZER_FILE), c.optimizer.tensors())?;
+    let moments = c.optimizer.moments().into_iter().map(|m| {
+        let (shape, values) = (m.shape, m.values);
+        (m.name, Floats { shape, values })
+    });
+    hf::write_tensors(&dir.join(OPTIMIZER_FILE), moments.collect())?;
     let mut checksums = BTreeMap::new();
     for name in [CONFIG_FILE, WEIGHTS_FILE, OPTIMIZER_FILE] {
         checksums.insert(name.to_string(), checksum(&dir.join(name))?);
@@ -178,10 +182,15 @@ pub struct Newest {
 /// Takes the moments of a checkpoint into the optimiser.
 pub fn restore_optimizer(dir: &Path, state: &State, optimizer: &mut AdamW) -> Result<()> {
     let path = dir.join(OPTIMIZER_FILE);
-    let tensors: HashMap<String, Tensor> = candle_core::safetensors::load(&path, &Device::Cpu)
-        .map_err(|e| Error::corrupt(&path, format!("it cannot be read as safetensors ({e})")))?;
+    let unreadable = |e| Error::corrupt(&path, format!("it cannot be read as safetensors ({e})"));
+    let tensors = candle_core::safetensors::load(&path, &Device::Cpu).map_err(unreadable)?;
+    let read = |name: &str| {
+        let tensor = tensors.get(name)?;
+        let values = tensor.flatten_all().and_then(|t| t.to_vec1()).ok()?;
+        Some((tensor.dims().to_vec(), values))
+    };
     optimizer
-        .restore(tensors, state.updates)
+        .restore(read, state.updates)
         .map_err(|e| Error::corrupt(&path, e.to_string()))
 }
 

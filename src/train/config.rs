@@ -1,6 +1,7 @@
 //! The resolved configuration of a run: recipe first, flags over it, `--set` over both.
 
 use crate::error::{Error, Result};
+use crate::kernels::gemm::{self, Precision};
 use crate::model::{Family, ModelConfig};
 use crate::optim::AdamWConfig;
 use crate::schedule::{Schedule, ScheduleSpec, Shape, Warmup};
@@ -73,6 +74,59 @@ pub struct TrainSection {
     pub grad_accumulation: usize,
     pub seed: u64,
     pub non_finite: NonFinite,
+    /// What products are computed in. `auto` becomes one of the others when a run starts.
+    #[serde(default)]
+    pub dtype: Dtype,
+    /// Compute the activations inside a block again on the way back: less memory, a third more
+    /// work.
+    #[serde(default)]
+    pub recompute: bool,
+}
+
+/// The number format of a run. Weights, moments, norms, softmax and sums are f32 always.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Dtype {
+    /// The fastest that this processor has in hardware
+    Auto,
+    #[default]
+    F32,
+    /// Operands of products, and activations, rounded to bf16
+    Bf16,
+}
+
+impl Dtype {
+    /// Settles `auto`; what the user should know about the choice.
+    pub fn resolve(&mut self) -> Option<String> {
+        let in_hardware = gemm::has_bf16();
+        match (*self, in_hardware) {
+            (Dtype::Auto, true) => {
+                *self = Dtype::Bf16;
+                Some("dtype auto: bf16, which this processor multiplies in hardware".into())
+            }
+            (Dtype::Auto, false) => {
+                *self = Dtype::F32;
+                Some("dtype auto: f32, since this processor has no bf16 products".into())
+            }
+            (Dtype::Bf16, false) => Some(
+                "this processor has no bf16 products (AVX512-BF16); bf16 is rounded and multiplied as f32, which is slower than --dtype f32".into(),
+            ),
+            (Dtype::F32, true) => Some(
+                "this processor multiplies bf16 in hardware; --dtype bf16 would train faster".into(),
+            ),
+            _ => None,
+        }
+    }
+
+    /// What products are computed in.
+    pub fn precision(self) -> Precision {
+        match self {
+            Dtype::Bf16 => Precision::Bf16,
+            Dtype::F32 => Precision::F32,
+            Dtype::Auto if gemm::has_bf16() => Precision::Bf16,
+            Dtype::Auto => Precision::F32,
+        }
+    }
 }
 
 /// What to do when the loss or the gradient norm is NaN or infinite.

@@ -1,7 +1,8 @@
 //! Held-out loss: mean cross-entropy in nats a token, and bits a byte.
 
-use crate::error::{Error, Result};
-use crate::model::{DropoutStream, LanguageModel};
+use super::trainer::tokens;
+use crate::engine::Engine;
+use crate::error::Result;
 use crate::text::loader::{MicroBatch, fixed_eval_batches};
 use crate::text::store::TokenStore;
 use serde::Serialize;
@@ -59,11 +60,11 @@ impl HeldOut {
         })
     }
 
-    /// The loss of `model` on these windows.
-    pub fn evaluate(&self, model: &LanguageModel) -> Result<Evaluation> {
+    /// The loss of the engine's model on these windows.
+    pub fn evaluate(&self, engine: &mut Engine) -> Result<Evaluation> {
         let batches = self.sequences.div_ceil(self.batch_size);
         let mut nats = 0.0;
-        let (mut tokens, mut bytes, mut left) = (0u64, 0u64, self.sequences);
+        let (mut targets, mut bytes, mut left) = (0u64, 0u64, self.sequences);
         for batch in fixed_eval_batches(
             self.store.clone(),
             self.sequence_length,
@@ -72,24 +73,15 @@ impl HeldOut {
         )? {
             let batch = first_rows(batch, left);
             left -= batch.rows;
-            let loss = model
-                .loss(
-                    &batch.tokens,
-                    &batch.targets,
-                    batch.rows,
-                    DropoutStream::off(),
-                )?
-                .to_scalar::<f32>()
-                .map_err(Error::backend)?;
-            nats += loss as f64 * batch.targets.len() as f64;
-            tokens += batch.targets.len() as u64;
+            nats += engine.loss(tokens(&batch)) * batch.targets.len() as f64;
+            targets += batch.targets.len() as u64;
             bytes += self.bytes_of(&batch.targets);
         }
         let bits = nats / std::f64::consts::LN_2;
         Ok(Evaluation {
-            loss: nats / tokens as f64,
+            loss: nats / targets as f64,
             bits_per_byte: (bytes > 0).then(|| bits / bytes as f64),
-            tokens,
+            tokens: targets,
         })
     }
 

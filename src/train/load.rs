@@ -14,7 +14,6 @@ pub struct Loaded {
     pub dir: PathBuf,
     pub config: ModelConfig,
     pub params: Params,
-    pub model: LanguageModel,
     pub tokenizer: Option<Tokenizer>,
 }
 
@@ -25,11 +24,9 @@ impl Loaded {
     /// # Errors
     /// Nothing there, or what is there is damaged, by file.
     pub fn open(path: &Path) -> Result<Loaded> {
-        let device = Device::Cpu;
         let dir = weights_dir(path)?;
         let config = hf::read_config(&dir)?;
-        let params = hf::read_params(&dir, &config, &device)?;
-        let model = LanguageModel::for_inference(&config, &params, &device)?;
+        let params = hf::read_params(&dir, &config)?;
         let tokenizer = tokenizer_file(&dir)
             .map(|file| Tokenizer::from_file(&file))
             .transpose()?;
@@ -37,9 +34,13 @@ impl Loaded {
             dir,
             config,
             params,
-            model,
             tokenizer,
         })
+    }
+
+    /// The model as candle's tensors, for sampling.
+    pub fn model(&self) -> Result<LanguageModel> {
+        LanguageModel::for_inference(&self.config, &self.params, &Device::Cpu)
     }
 
     /// The tokenizer, or an error that says where it is missed.

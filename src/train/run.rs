@@ -11,6 +11,7 @@ use super::rundir::{self, FINAL_DIR, RUN_FILE, RunDir, TOKENIZER_FILE};
 use super::setup::{Source, Start, check_same_tokenizer, initial_model, is_dataset};
 use super::trainer::Trainer;
 use crate::error::{Error, Result};
+use crate::model::LanguageModel;
 use crate::model::flops::{ForwardFlops, ParamCount};
 use crate::model::generate::{SamplingConfig, generate};
 use crate::text::loader::{Loader, StepBatch};
@@ -104,7 +105,6 @@ impl Run {
         options: &StartOptions,
         progress: &mut dyn Progress,
     ) -> Result<Run> {
-        let device = Device::Cpu;
         let source = Source::open(&config, progress)?;
         if let Some(name) = source.tokenizer_name()
             && is_dataset(Path::new(&config.data.path))
@@ -118,8 +118,10 @@ impl Run {
             let of_model = Tokenizer::from_file(&file)?;
             check_same_tokenizer((dir, &of_model), (source.dataset.dir(), of_data))?;
         }
+        let mut notices = Vec::new();
+        notices.extend(config.train.dtype.resolve());
         // Everything that can be wrong with the input is found before the directory exists.
-        let trainer = new_trainer(&config, &source, options.init_from.as_deref(), &device)?;
+        let trainer = new_trainer(&config, &source, options.init_from.as_deref())?;
         let held_out = held_out(&config, &source)?;
         Loader::new(source.dataset.train().clone(), config.loader())?;
         let dir = RunDir::create(dir)?;
@@ -138,7 +140,7 @@ impl Run {
             held_out,
             metrics,
             recorder,
-            notices: Vec::new(),
+            notices,
         };
         if config.checkpoint.every > 0 {
             run.save()?;
@@ -153,7 +155,6 @@ impl Run {
     /// The directory holds no run or a live process holds it; `run.toml` or the data set differ
     /// from what the checkpoint was trained with, by name; no checkpoint is whole.
     pub fn resume(dir: &Path, progress: &mut dyn Progress) -> Result<Run> {
-        let device = Device::Cpu;
         let dir = RunDir::open(dir)?;
         rundir::sweep(dir.path())?;
         let run_file::RunFile {
@@ -181,7 +182,7 @@ impl Run {
         }
         let mut notices = Vec::new();
         let trainer = match newest {
-            None => new_trainer(&config, &source, init_from.as_deref(), &device)?,
+            None => new_trainer(&config, &source, init_from.as_deref())?,
             Some(newest) => {
                 let state = &newest.state;
                 let differences = config.differences(&state.config);
@@ -204,7 +205,7 @@ impl Run {
                     rundir::set_aside(damaged)?;
                 }
                 let start = Some(newest.dir.as_path());
-                let mut trainer = new_trainer(&config, &source, start, &device)?;
+                let mut trainer = new_trainer(&config, &source, start)?;
                 trainer.continue_from(state.step, |optimizer| {
                     checkpoint::restore_optimizer(&newest.dir, state, optimizer)
                 })?;
@@ -336,8 +337,8 @@ impl Run {
         })
     }
 
-    fn evaluate(&self) -> Result<EvalRecord> {
-        let evaluation = self.held_out.evaluate(self.trainer.reader())?;
+    fn evaluate(&mut self) -> Result<EvalRecord> {
+        let evaluation = self.held_out.evaluate(self.trainer.engine())?;
         Ok(EvalRecord {
             step: self.trainer.completed(),
             val_loss: evaluation.loss,
@@ -362,8 +363,11 @@ impl Run {
             top_p: None,
             seed: self.trainer.config().train.seed ^ self.trainer.completed(),
         };
-        let reader = self.trainer.reader();
-        let ids = generate(reader, &prompt, s.tokens, tokenizer.eot(), &sampling)?;
+        // A copy for as long as it writes.
+        let params = self.trainer.params();
+        let model =
+            LanguageModel::for_inference(self.trainer.model_config(), params, &Device::Cpu)?;
+        let ids = generate(&model, &prompt, s.tokens, tokenizer.eot(), &sampling)?;
         // A model's vocabulary may be padded beyond the tokenizer's.
         let known: Vec<u32> = ids
             .into_iter()
@@ -469,15 +473,10 @@ impl Run {
     }
 }
 
-fn new_trainer(
-    config: &RunConfig,
-    source: &Source,
-    weights: Option<&Path>,
-    device: &Device,
-) -> Result<Trainer> {
+fn new_trainer(config: &RunConfig, source: &Source, weights: Option<&Path>) -> Result<Trainer> {
     let start = weights.map_or(Start::Seed, Start::Directory);
-    let (model, params) = initial_model(config, source.vocab_size(config)?, &start, device)?;
-    Trainer::new(config.clone(), model, params, device)
+    let (model, params) = initial_model(config, source.vocab_size(config)?, &start)?;
+    Trainer::new(config.clone(), model, params)
 }
 
 fn held_out(config: &RunConfig, source: &Source) -> Result<HeldOut> {

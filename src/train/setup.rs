@@ -6,7 +6,6 @@ use crate::model::{LanguageModel, ModelConfig, Params, hf};
 use crate::text::dataset::Dataset;
 use crate::text::prepare::{self, PrepareConfig, Progress};
 use crate::text::tokenizer::{Tokenizer, TokenizerSpec};
-use candle_core::Device;
 use std::path::{Path, PathBuf};
 
 /// Data sets up to this many tokens have their checksums verified whenever a run opens them.
@@ -178,14 +177,13 @@ pub fn initial_model(
     config: &RunConfig,
     vocab_size: usize,
     start: &Start,
-    device: &Device,
 ) -> Result<(ModelConfig, Params)> {
     match start {
         Start::Seed => {
             let model = config.model_config(vocab_size)?;
             check_memory(&model)?;
             let specs = LanguageModel::specs(&model);
-            let params = Params::init(specs, config.train.seed, device)?;
+            let params = Params::init(specs, config.train.seed);
             Ok((model, params))
         }
         Start::Directory(dir) => {
@@ -210,7 +208,7 @@ pub fn initial_model(
                     size_differences(&asked, &model)
                 )));
             }
-            let params = hf::read_params(dir, &model, device)?;
+            let params = hf::read_params(dir, &model)?;
             Ok((model, params))
         }
     }

@@ -2,44 +2,36 @@
 
 use super::config::RunConfig;
 use super::metrics::StepRecord;
-use crate::error::{Error, Result};
-use crate::model::{DropoutStream, LanguageModel, ModelConfig, Params};
-use crate::optim::{AdamW, clip_coefficient, global_norm};
+use crate::engine::{Engine, Times, Tokens};
+use crate::error::Result;
+use crate::model::{DropoutStream, ModelConfig, Params};
+use crate::optim::{AdamW, clip_coefficient};
 use crate::schedule::Schedule;
-use crate::text::loader::StepBatch;
-use candle_core::{Device, Tensor};
+use crate::text::loader::{MicroBatch, StepBatch};
+use std::time::Instant;
 
 /// Weights, optimiser and schedule, at some step.
 pub struct Trainer {
     config: RunConfig,
     model_config: ModelConfig,
     schedule: Schedule,
-    params: Params,
-    model: LanguageModel,
-    reader: LanguageModel,
+    engine: Engine,
     optimizer: AdamW,
     step: u64,
 }
 
 impl Trainer {
     /// A trainer over these weights, before its first step.
-    pub fn new(
-        config: RunConfig,
-        model_config: ModelConfig,
-        params: Params,
-        device: &Device,
-    ) -> Result<Trainer> {
+    pub fn new(config: RunConfig, model_config: ModelConfig, params: Params) -> Result<Trainer> {
         let schedule = config.schedule()?;
-        let model = LanguageModel::for_training(&model_config, &params, device)?;
-        let reader = LanguageModel::for_inference(&model_config, &params, device)?;
-        let optimizer = AdamW::new(config.optim.clone(), &params, device)?;
+        let optimizer = AdamW::new(config.optim.clone(), params.specs());
+        let precision = config.train.dtype.precision();
+        let engine = Engine::new(&model_config, params, precision, config.train.recompute);
         Ok(Trainer {
             config,
             model_config,
             schedule,
-            params,
-            model,
-            reader,
+            engine,
             optimizer,
             step: 0,
         })
@@ -74,16 +66,21 @@ impl Trainer {
     }
 
     pub fn params(&self) -> &Params {
-        &self.params
+        self.engine.params()
     }
 
     pub fn optimizer(&self) -> &AdamW {
         &self.optimizer
     }
 
-    /// The model for evaluation and sampling: the same weights, nothing recorded.
-    pub fn reader(&self) -> &LanguageModel {
-        &self.reader
+    /// The weights and what computes with them.
+    pub fn engine(&mut self) -> &mut Engine {
+        &mut self.engine
+    }
+
+    /// Where the time of the steps went so far.
+    pub fn times(&self) -> &Times {
+        self.engine.times()
     }
 
     /// Trains on one batch. The learning rate is `schedule.lr(step)` of this step, the loss the
@@ -93,12 +90,21 @@ impl Trainer {
     /// record says `skipped`.
     pub fn step(&mut self, batch: &StepBatch) -> Result<StepRecord> {
         let lr = self.schedule.lr(self.step);
-        let (loss, grads) = self.gradients(batch)?;
-        let grad_norm = global_norm(&grads)?;
+        let loss = self.gradients(batch);
+        let clock = Instant::now();
+        let grad_norm = self.optimizer.global_norm(self.engine.flat_gradients());
         let finite = loss.is_finite() && grad_norm.is_finite();
+        self.engine
+            .times_mut()
+            .record("gradient norm", clock.elapsed(), 0.0);
         if finite {
+            let clock = Instant::now();
             let clip = clip_coefficient(grad_norm, self.config.optim.grad_clip);
-            self.optimizer.step(&self.params, &grads, lr, clip)?;
+            let (weights, gradients) = self.engine.for_update();
+            self.optimizer.step(weights, gradients, lr, clip);
+            self.engine
+                .times_mut()
+                .record("update", clock.elapsed(), 0.0);
         }
         self.step += 1;
         Ok(StepRecord {
@@ -112,54 +118,26 @@ impl Trainer {
         })
     }
 
-    /// Mean loss over the batch in nats, and its gradient by every parameter, in order.
+    /// Mean loss over the batch in nats; the engine has its gradient by every parameter.
     ///
     /// Micro-batches are of one size, so the mean of their means is the mean over all tokens, and
     /// the sum of their scaled gradients is the gradient of the large batch.
-    pub fn gradients(&self, batch: &StepBatch) -> Result<(f64, Vec<Tensor>)> {
-        let scale = 1.0 / batch.micro_batches.len() as f64;
-        let mut loss = 0.0;
-        let mut sum: Vec<Tensor> = Vec::new();
-        for (i, micro) in batch.micro_batches.iter().enumerate() {
-            let dropout = DropoutStream::new(
-                self.model_config.dropout,
-                self.config.train.seed,
-                self.step,
-                i as u64,
-            );
-            let mean = self
-                .model
-                .loss(&micro.tokens, &micro.targets, micro.rows, dropout)?;
-            let (value, grads) = self.backward(&mean, scale).map_err(Error::backend)?;
-            loss += value * scale;
-            sum = if sum.is_empty() {
-                grads
-            } else {
-                sum.iter()
-                    .zip(&grads)
-                    .map(|(a, b)| a + b)
-                    .collect::<candle_core::Result<_>>()
-                    .map_err(Error::backend)?
-            };
-        }
-        Ok((loss, sum))
+    pub fn gradients(&mut self, batch: &StepBatch) -> f64 {
+        let (p, seed) = (self.model_config.dropout, self.config.train.seed);
+        let step = self.step;
+        let numbered = batch.micro_batches.iter().enumerate();
+        self.engine.gradients(numbered.map(|(i, micro)| {
+            let dropout = DropoutStream::new(p, seed, step, i as u64);
+            (tokens(micro), dropout)
+        }))
     }
+}
 
-    fn backward(&self, mean: &Tensor, scale: f64) -> candle_core::Result<(f64, Vec<Tensor>)> {
-        let scaled = if scale == 1.0 {
-            mean.clone()
-        } else {
-            (mean * scale)?
-        };
-        let mut store = scaled.backward()?;
-        let grads = self
-            .params
-            .iter()
-            .map(|p| match store.remove(p.var.as_tensor()) {
-                Some(grad) => Ok(grad),
-                None => candle_core::bail!("no gradient reached {}", p.spec.name),
-            })
-            .collect::<candle_core::Result<_>>()?;
-        Ok((mean.to_scalar::<f32>()? as f64, grads))
+/// A micro-batch as the engine takes it.
+pub(super) fn tokens(micro: &MicroBatch) -> Tokens<'_> {
+    Tokens {
+        tokens: &micro.tokens,
+        targets: &micro.targets,
+        rows: micro.rows,
     }
 }

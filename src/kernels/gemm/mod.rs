@@ -30,6 +30,11 @@ pub enum Precision {
     Bf16,
 }
 
+/// Whether this processor multiplies bf16 in hardware.
+pub fn has_bf16() -> bool {
+    Micro::of(Precision::Bf16).paired
+}
+
 /// A matrix to read: element (i, j) is at `i·row_stride + j·column_stride`.
 #[derive(Clone, Copy)]
 pub struct Matrix<'a, E> {

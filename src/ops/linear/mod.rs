@@ -7,17 +7,10 @@ pub mod composition;
 mod cpu;
 mod fused;
 
+pub use crate::kernels::WeightLayout;
+
 use super::cpu::bridge;
 use candle_core::{Result, Tensor, bail};
-
-/// How a weight matrix lies in memory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum WeightLayout {
-    /// `[out, in]`, one row an output: `torch.nn.Linear`, Llama.
-    OutIn,
-    /// `[in, out]`, one row an input: GPT-2's `Conv1D`.
-    InOut,
-}
 
 /// `x [.., in]`, `weight` as `layout` says, `bias [out]` → `[.., out]`.
 ///

@@ -1,0 +1,679 @@
+//! Programs of GPT-2 and Llama: which operations a micro-batch takes, and where their numbers lie.
+
+use super::program::{
+    Buf, Finish, FinishBack, Norm, Op, Program, Site, Sizes, Span, Store, Weight,
+};
+use crate::kernels::{WeightLayout, norm, reduce};
+use crate::model::{Family, ModelConfig, ParamSpec};
+use std::collections::HashMap;
+
+/// What a program is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Purpose {
+    /// Losses alone.
+    Evaluate,
+    /// Losses and gradients.
+    Train {
+        /// Keep only what enters a block, and compute the rest again on the way back.
+        recompute: bool,
+    },
+}
+
+/// Regions start at multiples of this many bytes.
+const ALIGN: usize = 64;
+/// Logits that exist at a time, in numbers.
+const LOGITS: usize = 1 << 25;
+/// Fewest rows of logits at a time: the head's gradient is read and written once a block of rows.
+const FEWEST_ROWS: usize = 256;
+
+/// The program of a micro-batch of `batch` sequences of `positions` tokens.
+///
+/// `specs` are the model's parameters in the order in which they lie in memory, without gaps;
+/// `act_bytes` is the size of a stored activation.
+pub fn program(
+    config: &ModelConfig,
+    specs: &[ParamSpec],
+    batch: usize,
+    positions: usize,
+    purpose: Purpose,
+    act_bytes: usize,
+) -> Program {
+    let mut offset = 0;
+    let mut spans = HashMap::new();
+    for spec in specs {
+        let len = spec.elements();
+        spans.insert(spec.name.as_str(), Span { offset, len });
+        offset += len;
+    }
+    let sizes = Sizes {
+        batch,
+        positions,
+        width: config.n_embd,
+        heads: config.n_head,
+        kv_heads: config.n_kv_head,
+        head_dim: config.head_dim,
+        mlp: config.intermediate_size,
+        vocab: config.vocab_size,
+        eps: config.norm_eps as f32,
+        rope_theta: config.rope_theta,
+        dropout: match purpose {
+            Purpose::Evaluate => 0.0,
+            Purpose::Train { .. } => config.dropout,
+        },
+    };
+    let mut builder = Builder {
+        config,
+        spans,
+        sizes,
+        ops: Vec::new(),
+        space: Space::default(),
+        act_bytes,
+        site: 0,
+    };
+    let losses = builder.model(purpose);
+    let program = Program {
+        sizes,
+        ops: builder.ops,
+        bytes: builder.space.bytes,
+        losses,
+    };
+    program.check();
+    program
+}
+
+/// Which bytes of the arena are taken; first fit.
+#[derive(Default)]
+struct Space {
+    /// Offset and size of what is taken, by offset.
+    taken: Vec<(usize, usize)>,
+    /// The most that was ever taken.
+    bytes: usize,
+}
+
+impl Space {
+    fn take(&mut self, bytes: usize) -> usize {
+        let size = bytes.next_multiple_of(ALIGN);
+        let mut offset = 0;
+        let mut place = self.taken.len();
+        for (i, &(start, len)) in self.taken.iter().enumerate() {
+            if offset + size <= start {
+                place = i;
+                break;
+            }
+            offset = start + len;
+        }
+        self.taken.insert(place, (offset, size));
+        self.bytes = self.bytes.max(offset + size);
+        offset
+    }
+
+    fn free(&mut self, offset: usize) {
+        let at = self.taken.iter().position(|&(start, _)| start == offset);
+        self.taken.remove(at.expect("a region that was taken"));
+    }
+}
+
+/// The parameters of a block.
+#[derive(Clone, Copy)]
+struct Block {
+    norm_1: Norm,
+    qkv: Weight,
+    qkv_bias: Option<Span>,
+    out: Weight,
+    out_bias: Option<Span>,
+    norm_2: Norm,
+    up: Weight,
+    up_bias: Option<Span>,
+    down: Weight,
+    down_bias: Option<Span>,
+}
+
+/// The dropout sites of a block, in the order of its forward pass.
+#[derive(Clone, Copy)]
+struct Sites {
+    attention: Site,
+    out: Site,
+    mlp: Site,
+}
+
+/// What the backward pass of a block reads.
+struct Saved {
+    stats_1: Buf,
+    qkv: Buf,
+    log_sums: Buf,
+    attended: Buf,
+    middle: Buf,
+    stats_2: Buf,
+    /// Before the activation: GELU's argument, or gate and up.
+    pre: Buf,
+}
+
+struct Builder<'a> {
+    config: &'a ModelConfig,
+    spans: HashMap<&'a str, Span>,
+    sizes: Sizes,
+    ops: Vec<Op>,
+    space: Space,
+    act_bytes: usize,
+    site: u64,
+}
+
+impl Builder<'_> {
+    fn model(&mut self, purpose: Purpose) -> Buf {
+        let (n, d) = (self.sizes.tokens(), self.sizes.width);
+        let is_gpt2 = self.config.family == Family::Gpt2;
+        let (embedding, last) = match is_gpt2 {
+            true => ("transformer.wte.weight", "transformer.ln_f"),
+            false => ("model.embed_tokens.weight", "model.norm"),
+        };
+        let tokens = self.span(embedding);
+        let positions = is_gpt2.then(|| {
+            let table = self.span("transformer.wpe.weight");
+            // Of the learned positions those that occur.
+            Span {
+                len: self.sizes.positions * d,
+                ..table
+            }
+        });
+        let head = match self.config.tied {
+            true => tokens,
+            false => self.span("lm_head.weight"),
+        };
+        let head = Weight {
+            offset: head.offset,
+            inputs: d,
+            outputs: self.sizes.vocab,
+            layout: WeightLayout::OutIn,
+        };
+        let last = self.norm(last);
+        let blocks: Vec<Block> = (0..self.config.n_layer).map(|i| self.block(i)).collect();
+
+        let losses = self.take(n, Store::F32);
+        let mut x = self.take(n * d, Store::F32);
+        let embed_site = self.next_site();
+        let out = x;
+        let site = embed_site;
+        self.ops.push(Op::Embed {
+            tokens,
+            positions,
+            out,
+            site,
+        });
+        let mut inputs = Vec::new();
+        for block in &blocks {
+            let sites = Sites {
+                attention: self.next_site(),
+                out: self.next_site(),
+                mlp: self.next_site(),
+            };
+            let out = self.take(n * d, Store::F32);
+            let saved = self.forward(block, x, Some(out), sites);
+            let saved = match purpose {
+                Purpose::Train { recompute: false } => Some(saved),
+                _ => {
+                    self.free_saved(&saved);
+                    None
+                }
+            };
+            match purpose {
+                Purpose::Train { .. } => inputs.push((x, saved, sites)),
+                Purpose::Evaluate => self.free(x),
+            }
+            x = out;
+        }
+        let stats = self.take(n * norm::STATS, Store::F32);
+        let normed = self.take(n * d, Store::Act);
+        self.ops.push(Op::Norm {
+            norm: last,
+            x,
+            out: normed,
+            stats,
+        });
+        let rows = (LOGITS / self.sizes.vocab).max(FEWEST_ROWS).min(n);
+        let logits = self.take(rows * self.sizes.vocab, Store::F32);
+        let train = purpose != Purpose::Evaluate;
+        let dnormed = train.then(|| self.take(n * d, Store::Act));
+        self.ops.push(Op::Loss {
+            x: normed,
+            head,
+            rows,
+            logits,
+            losses,
+            dx: dnormed,
+        });
+        self.free(logits);
+        self.free(normed);
+        let Some(dnormed) = dnormed else {
+            return losses;
+        };
+
+        let dx = self.take(n * d, Store::F32);
+        self.ops.push(Op::NormBack {
+            norm: last,
+            x,
+            stats,
+            dy: dnormed,
+            dx,
+            add: false,
+        });
+        self.free(dnormed);
+        self.free(stats);
+        self.free(x);
+        for (block, (x, saved, sites)) in blocks.iter().zip(inputs).rev() {
+            let saved = saved.unwrap_or_else(|| self.forward(block, x, None, sites));
+            self.backward(block, x, saved, dx, sites);
+            self.free(x);
+        }
+        let shared = self.config.tied;
+        let site = embed_site;
+        self.ops.push(Op::EmbedBack {
+            dx,
+            tokens,
+            positions,
+            site,
+            shared,
+        });
+        losses
+    }
+
+    /// A block from `x`, into `result` if it is wanted (the backward pass does not read it).
+    fn forward(&mut self, b: &Block, x: Buf, result: Option<Buf>, sites: Sites) -> Saved {
+        let s = self.sizes;
+        let (n, d) = (s.tokens(), s.width);
+        let stats_1 = self.take(n * norm::STATS, Store::F32);
+        let qkv = self.take(n * s.qkv(), Store::Act);
+        let normed = self.take(n * d, Store::Act);
+        self.ops.push(Op::Norm {
+            norm: b.norm_1,
+            x,
+            out: normed,
+            stats: stats_1,
+        });
+        let finish = Finish::Store { out: qkv };
+        self.ops.push(Op::Linear {
+            x: normed,
+            weight: b.qkv,
+            bias: b.qkv_bias,
+            finish,
+        });
+        self.free(normed);
+        if self.config.family == Family::Llama {
+            self.ops.push(Op::Rope { qkv, back: false });
+        }
+        let attended = self.take(n * s.heads * s.head_dim, Store::Act);
+        let log_sums = self.take(n * s.heads, Store::F32);
+        let site = sites.attention;
+        self.ops.push(Op::Attention {
+            qkv,
+            out: attended,
+            log_sums,
+            site,
+        });
+        let middle = self.take(n * d, Store::F32);
+        let finish = Finish::Residual {
+            residual: x,
+            out: middle,
+            site: sites.out,
+        };
+        self.ops.push(Op::Linear {
+            x: attended,
+            weight: b.out,
+            bias: b.out_bias,
+            finish,
+        });
+
+        let stats_2 = self.take(n * norm::STATS, Store::F32);
+        let pre = self.take(n * b.up.outputs, Store::Act);
+        let normed = self.take(n * d, Store::Act);
+        self.ops.push(Op::Norm {
+            norm: b.norm_2,
+            x: middle,
+            out: normed,
+            stats: stats_2,
+        });
+        let act = match self.config.family {
+            Family::Gpt2 => {
+                let act = self.take(n * s.mlp, Store::Act);
+                let finish = Finish::Gelu { pre, out: act };
+                self.ops.push(Op::Linear {
+                    x: normed,
+                    weight: b.up,
+                    bias: b.up_bias,
+                    finish,
+                });
+                self.free(normed);
+                act
+            }
+            Family::Llama => {
+                let finish = Finish::Store { out: pre };
+                self.ops.push(Op::Linear {
+                    x: normed,
+                    weight: b.up,
+                    bias: b.up_bias,
+                    finish,
+                });
+                self.free(normed);
+                let act = self.take(n * s.mlp, Store::Act);
+                if result.is_some() {
+                    self.ops.push(Op::Swiglu {
+                        gate_up: pre,
+                        out: act,
+                    });
+                }
+                act
+            }
+        };
+        if let Some(out) = result {
+            let finish = Finish::Residual {
+                residual: middle,
+                out,
+                site: sites.mlp,
+            };
+            self.ops.push(Op::Linear {
+                x: act,
+                weight: b.down,
+                bias: b.down_bias,
+                finish,
+            });
+        }
+        self.free(act);
+        Saved {
+            stats_1,
+            qkv,
+            log_sums,
+            attended,
+            middle,
+            stats_2,
+            pre,
+        }
+    }
+
+    /// Takes `dx` from the gradient of the block's result to that of its input `x`.
+    fn backward(&mut self, b: &Block, x: Buf, saved: Saved, dx: Buf, sites: Sites) {
+        let s = self.sizes;
+        let (n, d) = (s.tokens(), s.width);
+        let Saved {
+            stats_1,
+            qkv,
+            log_sums,
+            attended,
+            middle,
+            stats_2,
+            pre,
+        } = saved;
+
+        let dy = self.masked(dx, sites.mlp);
+        let dpre = self.take(n * b.up.outputs, Store::Act);
+        let act = match self.config.family {
+            Family::Gpt2 => {
+                let finish = FinishBack::Gelu { pre, dpre };
+                self.ops.push(Op::LinearInput {
+                    dy,
+                    weight: b.down,
+                    finish,
+                });
+                pre
+            }
+            Family::Llama => {
+                let act = self.take(n * s.mlp, Store::Act);
+                let finish = FinishBack::Swiglu {
+                    gate_up: pre,
+                    dgate_up: dpre,
+                    act,
+                };
+                self.ops.push(Op::LinearInput {
+                    dy,
+                    weight: b.down,
+                    finish,
+                });
+                act
+            }
+        };
+        self.ops.push(Op::LinearWeight {
+            x: act,
+            dy,
+            weight: b.down,
+            bias: b.down_bias,
+        });
+        self.unmask(dy, dx);
+        self.free(pre);
+        if act != pre {
+            self.free(act);
+        }
+        let normed = self.take(n * d, Store::Act);
+        self.ops.push(Op::Norm {
+            norm: b.norm_2,
+            x: middle,
+            out: normed,
+            stats: stats_2,
+        });
+        self.ops.push(Op::LinearWeight {
+            x: normed,
+            dy: dpre,
+            weight: b.up,
+            bias: b.up_bias,
+        });
+        // The norm's output is not needed any more, and its gradient is as large.
+        let finish = FinishBack::Store { dx: normed };
+        self.ops.push(Op::LinearInput {
+            dy: dpre,
+            weight: b.up,
+            finish,
+        });
+        self.free(dpre);
+        self.ops.push(Op::NormBack {
+            norm: b.norm_2,
+            x: middle,
+            stats: stats_2,
+            dy: normed,
+            dx,
+            add: true,
+        });
+        self.free(normed);
+        self.free(stats_2);
+        self.free(middle);
+
+        let dy = self.masked(dx, sites.out);
+        let dattended = self.take(attended.len, Store::Act);
+        let finish = FinishBack::Store { dx: dattended };
+        self.ops.push(Op::LinearInput {
+            dy,
+            weight: b.out,
+            finish,
+        });
+        self.ops.push(Op::LinearWeight {
+            x: attended,
+            dy,
+            weight: b.out,
+            bias: b.out_bias,
+        });
+        self.unmask(dy, dx);
+        let deltas = self.take(n * s.heads, Store::F32);
+        let dqkv = self.take(qkv.len, Store::Act);
+        self.ops.push(Op::AttentionBack {
+            qkv,
+            out: attended,
+            log_sums,
+            dout: dattended,
+            deltas,
+            dqkv,
+            site: sites.attention,
+        });
+        for done in [deltas, dattended, attended, log_sums, qkv] {
+            self.free(done);
+        }
+        if self.config.family == Family::Llama {
+            self.ops.push(Op::Rope {
+                qkv: dqkv,
+                back: true,
+            });
+        }
+        let normed = self.take(n * d, Store::Act);
+        self.ops.push(Op::Norm {
+            norm: b.norm_1,
+            x,
+            out: normed,
+            stats: stats_1,
+        });
+        self.ops.push(Op::LinearWeight {
+            x: normed,
+            dy: dqkv,
+            weight: b.qkv,
+            bias: b.qkv_bias,
+        });
+        let finish = FinishBack::Store { dx: normed };
+        self.ops.push(Op::LinearInput {
+            dy: dqkv,
+            weight: b.qkv,
+            finish,
+        });
+        self.free(dqkv);
+        self.ops.push(Op::NormBack {
+            norm: b.norm_1,
+            x,
+            stats: stats_1,
+            dy: normed,
+            dx,
+            add: true,
+        });
+        self.free(normed);
+        self.free(stats_1);
+    }
+
+    /// The gradient of a residual branch: the stream's, through the branch's mask if it has one.
+    fn masked(&mut self, dx: Buf, site: Site) -> Buf {
+        if site.is_none() {
+            return dx;
+        }
+        let out = self.take(dx.len, Store::Act);
+        self.ops.push(Op::DropBack { x: dx, out, site });
+        out
+    }
+
+    fn unmask(&mut self, dy: Buf, dx: Buf) {
+        if dy != dx {
+            self.free(dy);
+        }
+    }
+
+    fn free_saved(&mut self, s: &Saved) {
+        for buf in [
+            s.stats_1, s.qkv, s.log_sums, s.attended, s.middle, s.stats_2, s.pre,
+        ] {
+            self.free(buf);
+        }
+    }
+
+    fn block(&self, i: usize) -> Block {
+        let s = &self.sizes;
+        let (d, heads) = (s.width, s.heads * s.head_dim);
+        match self.config.family {
+            Family::Gpt2 => {
+                let at = |rest: &str| format!("transformer.h.{i}.{rest}");
+                let layout = WeightLayout::InOut;
+                let weight = |name: &str, inputs, outputs| {
+                    self.weight(&at(name), 1, inputs, outputs, layout)
+                };
+                Block {
+                    norm_1: self.norm(&at("ln_1")),
+                    qkv: weight("attn.c_attn.weight", d, 3 * d),
+                    qkv_bias: Some(self.span(&at("attn.c_attn.bias"))),
+                    out: weight("attn.c_proj.weight", d, d),
+                    out_bias: Some(self.span(&at("attn.c_proj.bias"))),
+                    norm_2: self.norm(&at("ln_2")),
+                    up: weight("mlp.c_fc.weight", d, s.mlp),
+                    up_bias: Some(self.span(&at("mlp.c_fc.bias"))),
+                    down: weight("mlp.c_proj.weight", s.mlp, d),
+                    down_bias: Some(self.span(&at("mlp.c_proj.bias"))),
+                }
+            }
+            Family::Llama => {
+                let at = |rest: &str| format!("model.layers.{i}.{rest}");
+                let layout = WeightLayout::OutIn;
+                let weight = |name: &str, parts, inputs, outputs| {
+                    self.weight(&at(name), parts, inputs, outputs, layout)
+                };
+                Block {
+                    norm_1: self.norm(&at("input_layernorm")),
+                    qkv: weight("self_attn.q_proj.weight", 3, d, s.qkv()),
+                    qkv_bias: None,
+                    out: weight("self_attn.o_proj.weight", 1, heads, d),
+                    out_bias: None,
+                    norm_2: self.norm(&at("post_attention_layernorm")),
+                    up: weight("mlp.gate_proj.weight", 2, d, 2 * s.mlp),
+                    up_bias: None,
+                    down: weight("mlp.down_proj.weight", 1, s.mlp, d),
+                    down_bias: None,
+                }
+            }
+        }
+    }
+
+    /// The matrix that starts with the parameter `name` and takes in `parts` parameters in all,
+    /// which follow each other in memory as their order in the model says.
+    fn weight(
+        &self,
+        name: &str,
+        parts: usize,
+        inputs: usize,
+        outputs: usize,
+        layout: WeightLayout,
+    ) -> Weight {
+        let first = self.span(name);
+        let mut end = first.offset + first.len;
+        for _ in 1..parts {
+            let next = self.spans.values().find(|s| s.offset == end);
+            end += next.expect("the parts of a matrix lie together").len;
+        }
+        assert_eq!(end - first.offset, inputs * outputs, "{name}");
+        Weight {
+            offset: first.offset,
+            inputs,
+            outputs,
+            layout,
+        }
+    }
+
+    fn norm(&self, name: &str) -> Norm {
+        Norm {
+            gain: self.span(&format!("{name}.weight")),
+            bias: self.spans.get(format!("{name}.bias").as_str()).copied(),
+        }
+    }
+
+    fn span(&self, name: &str) -> Span {
+        *self
+            .spans
+            .get(name)
+            .unwrap_or_else(|| panic!("no parameter {name}"))
+    }
+
+    fn next_site(&mut self) -> Site {
+        self.site += 1;
+        (self.sizes.dropout > 0.0).then_some(self.site)
+    }
+
+    fn take(&mut self, len: usize, store: Store) -> Buf {
+        let bytes = len
+            * match store {
+                Store::F32 => 4,
+                Store::Act => self.act_bytes,
+            };
+        Buf {
+            offset: self.space.take(bytes),
+            len,
+            store,
+            bytes,
+        }
+    }
+
+    fn free(&mut self, buf: Buf) {
+        self.space.free(buf.offset);
+    }
+}
+
+/// Numbers of partial sums that the widest sum over rows of a program makes.
+pub fn partials(sizes: &Sizes) -> usize {
+    let widest = (2 * sizes.width).max(sizes.qkv()).max(2 * sizes.mlp);
+    reduce::blocks(sizes.tokens()) * widest
+}
