@@ -93,15 +93,18 @@ impl Cpu {
             arena: &self.arena,
             rope: [&self.rope[0], &self.rope[1]],
         };
-        for op in &program.ops {
-            let clock = Instant::now();
-            match self.precision {
-                Precision::F32 => run.op::<f32>(op, batch, &mut self.scratch),
-                Precision::Bf16 => run.op::<Bf16>(op, batch, &mut self.scratch),
+        let (scratch, times) = (&mut self.scratch, &mut self.times);
+        // Inside the pool, so that no operation has to wake it from outside.
+        rayon::scope(|_| {
+            for op in &program.ops {
+                let clock = Instant::now();
+                match run.precision {
+                    Precision::F32 => run.op::<f32>(op, batch, scratch),
+                    Precision::Bf16 => run.op::<Bf16>(op, batch, scratch),
+                }
+                times.record(op.name(), clock.elapsed(), program.flops(op));
             }
-            let (name, flops) = (op.name(), program.flops(op));
-            self.times.record(name, clock.elapsed(), flops);
-        }
+        });
         self.arena.read(program.losses)
     }
 
