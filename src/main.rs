@@ -1,5 +1,9 @@
 //! Dispatch only: arguments in, exit code out.
 
+/// Counts large allocations, for `lehr bench`.
+#[global_allocator]
+static ALLOCATOR: lehr::bench::process::Counting = lehr::bench::process::Counting;
+
 fn main() -> std::process::ExitCode {
     keep_freed_memory();
     let_idle_threads_sleep();

@@ -9,7 +9,7 @@ use serde_json::json;
 use toml::Value;
 
 /// Vocabulary assumed for a recipe that leaves it to the tokenizer.
-fn vocabulary(tokenizer: &str) -> Option<usize> {
+pub(super) fn vocabulary(tokenizer: &str) -> Option<usize> {
     match tokenizer {
         "gpt2" => Some(50257),
         // English text; the characters of the corpus decide.

@@ -4,6 +4,7 @@ use crate::error::{Error, Result};
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 
+mod bench;
 mod compare;
 mod evaluate;
 mod export;
@@ -42,6 +43,7 @@ enum Command {
     Predict(predict::Args),
     Compare(compare::Args),
     Flops(flops::Args),
+    Bench(bench::Args),
 }
 
 /// Parses the command line, runs the verb, and reports an error as one sentence on stderr.
@@ -83,5 +85,6 @@ fn run(command: Command) -> Result<()> {
         Command::Predict(args) => predict::run(args),
         Command::Compare(args) => compare::run(args),
         Command::Flops(args) => flops::run(args),
+        Command::Bench(args) => bench::run(args),
     }
 }

@@ -75,6 +75,14 @@ impl ForwardFlops {
     pub fn executed(&self) -> f64 {
         self.attention() + self.mlp + self.head
     }
+
+    /// What is executed over a sequence of `s` tokens where attention leaves out what the causal mask
+    /// hides: S(S+1)/2 of the S² pairs of a query and a key.
+    pub fn causal(&self, s: usize) -> f64 {
+        let square = self.attention_scores + self.attention_softmax + self.attention_values;
+        let hidden = (s as f64 - 1.0) / (2.0 * s as f64);
+        self.executed() - hidden * square
+    }
 }
 
 /// Training costs this many times the forward pass: one forward, two backward.
@@ -194,6 +202,15 @@ mod tests {
             gpt2.token_embedding + gpt2.position_embedding + gpt2.attention + gpt2.mlp + gpt2.norms,
             gpt2.total
         );
+    }
+
+    #[test]
+    fn the_mask_hides_half_of_attention_but_for_the_diagonal() {
+        let of = |s: usize| ForwardFlops::of(&gpt2_124m(), s);
+        assert_eq!(of(1).causal(1), of(1).executed());
+        let (square, full) = (of(2), of(2).executed());
+        let pairs = square.attention_scores + square.attention_softmax + square.attention_values;
+        assert_eq!(square.causal(2), full - pairs / 4.0);
     }
 
     #[test]

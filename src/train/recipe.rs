@@ -16,6 +16,14 @@ pub const RECIPES: &[(&str, &str)] = &[
     ("gpt2-124m", include_str!("../../configs/gpt2-124m.toml")),
     ("llama-100m", include_str!("../../configs/llama-100m.toml")),
     (
+        "bench-gpt2-10m",
+        include_str!("../../configs/bench-gpt2-10m.toml"),
+    ),
+    (
+        "bench-llama-100m",
+        include_str!("../../configs/bench-llama-100m.toml"),
+    ),
+    (
         "cooldown-33m",
         include_str!("../../configs/cooldown-33m.toml"),
     ),
