@@ -46,9 +46,11 @@ impl Naive {
             for p in params.iter() {
                 // Linear layers in candle store [out, in]; GPT-2's files [in, out].
                 let turned = config.family == Family::Gpt2 && p.spec.kind == ParamKind::Matrix;
+                let shape = p.spec.shape.as_slice();
+                let values = Tensor::from_slice(p.values, shape, &Device::Cpu)?;
                 let values = match turned {
-                    true => p.var.t()?.contiguous()?,
-                    false => p.var.copy()?,
+                    true => values.t()?.contiguous()?,
+                    false => values,
                 };
                 vars.insert(p.spec.name.clone(), Var::from_tensor(&values)?);
             }

@@ -14,7 +14,6 @@ use crate::text::loader::{MicroBatch, StepBatch};
 use crate::train::RunConfig;
 use crate::train::setup::{Start, initial_model};
 use crate::train::trainer::Trainer;
-use candle_core::Device;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use serde::Serialize;
@@ -55,17 +54,6 @@ pub struct OpTime {
     pub bytes: f64,
 }
 
-impl From<(String, f64, f64, f64)> for OpTime {
-    fn from((name, seconds, flops, bytes): (String, f64, f64, f64)) -> OpTime {
-        OpTime {
-            name,
-            seconds,
-            flops,
-            bytes,
-        }
-    }
-}
-
 /// What can be timed.
 trait Subject {
     /// One step; returns the loss before its update.
@@ -80,7 +68,19 @@ trait Subject {
 
 impl Subject for Trainer {
     fn step(&mut self, batch: &StepBatch) -> Result<f64> {
-        Ok(Trainer::step(self, batch)?.loss)
+        Ok(Trainer::step(self, batch).loss)
+    }
+
+    fn op_times(&mut self, batch: &StepBatch) -> Result<Vec<OpTime>> {
+        self.engine().times_mut().clear();
+        Trainer::step(self, batch);
+        let times = self.times().list().iter().map(|t| OpTime {
+            name: t.name.into(),
+            seconds: t.elapsed.as_secs_f64(),
+            flops: t.flops,
+            bytes: t.bytes,
+        });
+        Ok(times.collect())
     }
 }
 
@@ -160,19 +160,16 @@ pub fn measure(
 ) -> Result<StepReport> {
     let machine = Machine::here();
     let threads = machine.threads;
-    let precision = Precision::F32;
+    let precision = match implementation {
+        Implementation::Lehr => config.train.dtype.precision(),
+        Implementation::Candle => Precision::F32,
+    };
     let peak_before = on_threads(threads, FlopPeak::measure);
 
-    let device = Device::Cpu;
-    let (model, params) = initial_model(config, vocab_size, &Start::Seed, &device)?;
+    let (model, params) = initial_model(config, vocab_size, &Start::Seed)?;
     let elements = params.elements();
     let mut subject: Box<dyn Subject> = match implementation {
-        Implementation::Lehr => Box::new(Trainer::new(
-            config.clone(),
-            model.clone(),
-            params,
-            &device,
-        )?),
+        Implementation::Lehr => Box::new(Trainer::new(config.clone(), model.clone(), params)?),
         Implementation::Candle => {
             let lr = config.schedule.peak_lr;
             Box::new(Naive::new(&model, &params, &config.optim, lr)?)
@@ -228,7 +225,10 @@ pub fn measure(
     let tokens_a_second = |seconds: f64| tokens as f64 / seconds;
     Ok(StepReport {
         implementation,
-        dtype: "f32",
+        dtype: match precision {
+            Precision::F32 => "f32",
+            Precision::Bf16 => "bf16",
+        },
         machine,
         params: elements,
         sequence_length: s,

@@ -12,6 +12,7 @@ use crate::bench::{on_threads, update};
 use crate::error::{Error, Result};
 use crate::kernels::gemm::Precision;
 use crate::train::RunConfig;
+use crate::train::config::Dtype;
 use crate::train::recipe::Layers;
 use clap::Subcommand;
 use serde_json::json;
@@ -67,9 +68,9 @@ struct StepArgs {
     /// Of weights and tokens
     #[arg(long)]
     seed: Option<i64>,
-    /// What products are computed in: f32 | bf16 | auto
-    #[arg(long, default_value = "auto")]
-    dtype: String,
+    /// What products are computed in
+    #[arg(long)]
+    dtype: Option<Dtype>,
     /// Who computes the step
     #[arg(long, value_enum, default_value_t = Implementation::Lehr)]
     implementation: Implementation,
@@ -178,6 +179,8 @@ impl StepArgs {
         ] {
             lay(&mut layers, flag, key, value.map(Value::Integer))?;
         }
+        let dtype = self.dtype.map(|d| Value::String(d.to_string()));
+        lay(&mut layers, "--dtype", "train.dtype", dtype)?;
         for assignment in &self.set {
             layers.assign(assignment)?;
         }
@@ -186,11 +189,6 @@ impl StepArgs {
 }
 
 fn run_step(args: StepArgs) -> Result<()> {
-    if dtype(&args.dtype)? == Some(Precision::Bf16) {
-        return Err(Error::input(
-            "--dtype bf16: the training step is computed in f32 so far; give --dtype f32",
-        ));
-    }
     let timed = match args.seconds {
         Some(s) if s.is_finite() && s >= 0.0 => Timed::Seconds(s),
         Some(s) => {
@@ -198,7 +196,13 @@ fn run_step(args: StepArgs) -> Result<()> {
         }
         None => Timed::Steps(args.steps.get()),
     };
-    let config = args.config()?;
+    let mut config = args.config()?;
+    config.train.dtype.resolve();
+    if args.implementation == Implementation::Candle && config.train.dtype == Dtype::Bf16 {
+        return Err(Error::input(
+            "--dtype bf16: plain candle widens bf16 to f32, and is measured in f32; give --dtype f32",
+        ));
+    }
     let vocab_size = match config.data.vocab_size {
         0 => vocabulary(&config.data.tokenizer).ok_or_else(|| {
             Error::input(format!(
@@ -469,7 +473,7 @@ fn run_update(args: UpdateArgs) -> Result<()> {
             "--params {params}: 4e9 at most, which already take 64 GB"
         )));
     }
-    let report = on_threads(machine.threads, || update::measure(params))?;
+    let report = on_threads(machine.threads, || update::measure(params));
     let rate = report.bytes / report.seconds;
     let best = report.bandwidth.best();
     if args.json {

@@ -142,7 +142,7 @@ impl Observer for Screen {
             count(info.params.total as f64),
             count(info.params.non_embedding as f64)
         );
-        let dtype = format!("{:?}", info.config.train.dtype).to_lowercase();
+        let dtype = info.config.train.dtype;
         let threads = match info.threads {
             1 => "1 thread".to_string(),
             n => format!("{n} threads"),

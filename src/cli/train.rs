@@ -330,8 +330,7 @@ impl Args {
             (
                 "--dtype",
                 "train.dtype",
-                t.dtype
-                    .map(|d| Value::String(format!("{d:?}").to_lowercase())),
+                t.dtype.map(|d| Value::String(d.to_string())),
             ),
             (
                 "--recompute",

@@ -318,6 +318,21 @@ impl Program {
         }
     }
 
+    /// Bytes of an operation's regions and parameters, each counted once: what would move if the
+    /// caches held nothing between operations and everything within one.
+    pub fn traffic(&self, op: &Op) -> f64 {
+        let (reads, writes) = op.regions();
+        let regions: usize = reads.iter().chain(&writes).map(|b| b.bytes).sum();
+        let parameters = match op {
+            Op::Linear { weight, .. } | Op::LinearInput { weight, .. } => weight.span().len,
+            Op::LinearWeight { weight, .. } => weight.span().len,
+            Op::Loss { head, dx, .. } => head.span().len * if dx.is_some() { 2 } else { 1 },
+            Op::EmbedBack { tokens, .. } => tokens.len,
+            _ => 0,
+        };
+        regions as f64 + 4.0 * parameters as f64
+    }
+
     /// Floating-point operations of one operation as it is executed (a multiply-add is two;
     /// attention below the diagonal only; products and attention alone are counted).
     pub fn flops(&self, op: &Op) -> f64 {

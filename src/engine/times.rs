@@ -10,6 +10,8 @@ pub struct Time {
     pub elapsed: Duration,
     /// Floating-point operations of products and attention, as executed.
     pub flops: f64,
+    /// Bytes of operands and results, each counted once an operation.
+    pub bytes: f64,
 }
 
 /// Times by kind, in the order of first use.
@@ -17,7 +19,7 @@ pub struct Time {
 pub struct Times(Vec<Time>);
 
 impl Times {
-    pub fn record(&mut self, name: &'static str, elapsed: Duration, flops: f64) {
+    pub fn record(&mut self, name: &'static str, elapsed: Duration, flops: f64, bytes: f64) {
         let time = match self.0.iter_mut().find(|t| t.name == name) {
             Some(time) => time,
             None => {
@@ -26,6 +28,7 @@ impl Times {
                     calls: 0,
                     elapsed: Duration::ZERO,
                     flops: 0.0,
+                    bytes: 0.0,
                 });
                 self.0.last_mut().expect("just pushed")
             }
@@ -33,6 +36,7 @@ impl Times {
         time.calls += 1;
         time.elapsed += elapsed;
         time.flops += flops;
+        time.bytes += bytes;
     }
 
     pub fn list(&self) -> &[Time] {

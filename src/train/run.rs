@@ -258,7 +258,7 @@ impl Run {
             let clock = Instant::now();
             let (_, batch) = batches.next()?;
             self.record(&batch)?;
-            let mut record = self.trainer.step(&batch)?;
+            let mut record = self.trainer.step(&batch);
             record.tokens_per_second =
                 config.tokens_per_step() as f64 / clock.elapsed().as_secs_f64();
             in_a_row = if record.skipped { in_a_row + 1 } else { 0 };

@@ -88,15 +88,16 @@ impl Trainer {
     ///
     /// When loss or gradient norm is not finite, weights and moments stay as they are and the
     /// record says `skipped`.
-    pub fn step(&mut self, batch: &StepBatch) -> Result<StepRecord> {
+    pub fn step(&mut self, batch: &StepBatch) -> StepRecord {
         let lr = self.schedule.lr(self.step);
         let loss = self.gradients(batch);
+        let n = self.params().elements() as f64;
         let clock = Instant::now();
         let grad_norm = self.optimizer.global_norm(self.engine.flat_gradients());
         let finite = loss.is_finite() && grad_norm.is_finite();
         self.engine
             .times_mut()
-            .record("gradient norm", clock.elapsed(), 0.0);
+            .record("gradient norm", clock.elapsed(), 0.0, 4.0 * n);
         if finite {
             let clock = Instant::now();
             let clip = clip_coefficient(grad_norm, self.config.optim.grad_clip);
@@ -104,10 +105,10 @@ impl Trainer {
             self.optimizer.step(weights, gradients, lr, clip);
             self.engine
                 .times_mut()
-                .record("update", clock.elapsed(), 0.0);
+                .record("update", clock.elapsed(), 0.0, 28.0 * n);
         }
         self.step += 1;
-        Ok(StepRecord {
+        StepRecord {
             step: self.step,
             lr,
             loss,
@@ -115,7 +116,7 @@ impl Trainer {
             tokens: self.step * self.config.tokens_per_step(),
             skipped: !finite,
             tokens_per_second: 0.0,
-        })
+        }
     }
 
     /// Mean loss over the batch in nats; the engine has its gradient by every parameter.

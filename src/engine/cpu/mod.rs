@@ -102,7 +102,12 @@ impl Cpu {
                     Precision::F32 => run.op::<f32>(op, batch, scratch),
                     Precision::Bf16 => run.op::<Bf16>(op, batch, scratch),
                 }
-                times.record(op.name(), clock.elapsed(), program.flops(op));
+                times.record(
+                    op.name(),
+                    clock.elapsed(),
+                    program.flops(op),
+                    program.traffic(op),
+                );
             }
         });
         self.arena.read(program.losses)
