@@ -2,6 +2,7 @@
 
 use super::pack::{PackedB, panels};
 use super::plan::Plan;
+use super::prefetch::{LINE, prefetch};
 use super::scratch::{Scratch, Use};
 use super::{Matrix, Micro, Precision};
 use crate::kernels::element::Element;
@@ -150,7 +151,14 @@ fn run<E: Element>(
             for j in (first..last).step_by(micro.columns) {
                 let b = &b.data[j * plan.units + units.start * micro.columns..];
                 assert!(b.len() >= depth * micro.columns);
+                // The panel of B that comes next is fetched a part at a time.
+                let next = b.as_ptr().wrapping_add(micro.columns * plan.units);
+                let lines = (depth * micro.columns / LINE).div_ceil(padded / micro.rows);
                 for i in (0..padded).step_by(micro.rows) {
+                    let part = next.wrapping_add(i / micro.rows * lines * LINE);
+                    for line in 0..lines {
+                        prefetch(part.wrapping_add(line * LINE));
+                    }
                     // SAFETY: panels of A and B are whole, and the tile has room for whole
                     // micro-tiles: STRIDE ≥ GROUP, which is a multiple of a micro-tile's columns.
                     unsafe {

@@ -11,6 +11,7 @@ pub mod pack;
 mod driver;
 mod plan;
 mod portable;
+mod prefetch;
 mod scratch;
 #[cfg(target_arch = "x86_64")]
 mod transpose;
