@@ -129,7 +129,7 @@ pub(super) struct Block {
 
 /// Turns a block's raw scores, a lane a query, into e^(scale·score − highest), packed for a
 /// product over keys; zero where a query does not see the key. Returns whether any lane's `decay` is
-/// not 1; in the first block (`first_key` 0) it means nothing.
+/// not 1; the first block (`first_key` 0) leaves it alone.
 pub(super) fn softmax_block(
     micro: &Micro,
     scores: &mut [u32],
@@ -182,33 +182,35 @@ fn softmax_lanes<const N: usize, const FMA: bool, P: Packing>(
     }
     for r in all..keys {
         let row: [u32; N] = lanes(scores, r * width + at);
+        let mut seen = [f32::NEG_INFINITY; N];
         for c in 0..N {
             let x = f32::from_bits(row[c]);
-            let higher = (x > raw[c]) & ((r as i32) < limits[c]);
-            raw[c] = if higher { x } else { raw[c] };
+            seen[c] = if (r as i32) < limits[c] { x } else { seen[c] };
+        }
+        for c in 0..N {
+            raw[c] = if seen[c] > raw[c] { seen[c] } else { raw[c] };
         }
     }
     let first = first_key == 0;
     let mut shift = [0.0; N];
-    let mut total = [0.0; N];
-    let mut decays = false;
     for c in 0..N {
         let highest = raw[c] * scale;
-        shift[c] = if first || highest > old[c] {
-            highest
-        } else {
-            old[c]
-        };
-        let decay = exp::<FMA>(old[c] - shift[c]);
-        running.decay[at + c] = decay;
+        let old = if first { highest } else { old[c] };
+        shift[c] = if highest > old { highest } else { old };
+    }
+    put(running.highest, at, shift);
+    let mut total = [0.0; N];
+    let mut decays = false;
+    if !first {
+        let mut decay = [0.0; N];
+        let old_total: [f32; N] = lanes(running.total, at);
+        for c in 0..N {
+            decay[c] = exp::<FMA>(old[c] - shift[c]);
+            total[c] = old_total[c] * decay[c];
+        }
+        put(running.decay, at, decay);
         // NaN decays too.
-        decays |= decay != 1.0;
-        total[c] = if first {
-            0.0
-        } else {
-            running.total[at + c] * decay
-        };
-        running.highest[at + c] = shift[c];
+        decays = decay.iter().any(|&decay| decay != 1.0);
     }
 
     let mut row = WeightRow {
@@ -232,7 +234,7 @@ fn softmax_lanes<const N: usize, const FMA: bool, P: Packing>(
             pack_rows::<N, FMA, true, P>(scores, width, at, keys, &mut row);
         }
     }
-    running.total[at..at + N].copy_from_slice(&row.total);
+    put(running.total, at, row.total);
     decays
 }
 

@@ -9,13 +9,16 @@ pub mod micro;
 pub mod pack;
 
 mod driver;
+mod plan;
 mod portable;
+mod prefetch;
+mod scratch;
 #[cfg(target_arch = "x86_64")]
 mod transpose;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
-pub use driver::{Tile, product};
+pub use driver::{Tile, product, product_serial};
 pub use micro::Micro;
 pub use pack::{PackedB, pack_a, pack_b};
 

@@ -4,6 +4,7 @@
 //! ([`super::transpose`]); where the other dimension is, numbers are copied along it. Either
 //! way a number is read once and written once: about half a cycle.
 
+use super::prefetch::{LINE, prefetch};
 use super::{Matrix, Micro, Precision};
 use crate::kernels::element::{Bf16, Element};
 use crate::kernels::simd::simd;
@@ -203,6 +204,13 @@ fn copied<E: Element, const W: usize>(micro: &Micro, units: Units, m: Matrix<E>,
         let line = |k: usize| &m.data[rows.start + k * m.column_stride..][..count];
         for first in (0..total).step_by(DEPTH) {
             let depth = DEPTH.min(total - first);
+            // Lines are short and far apart: the processor does not foresee the next ones.
+            let ks = m.columns.div_ceil(total);
+            for k in (first + DEPTH) * ks..m.columns.min((first + 2 * DEPTH) * ks) {
+                for x in line(k).chunks(LINE * 4 / size_of::<E>()) {
+                    prefetch(x.as_ptr());
+                }
+            }
             for (unit, out) in (first..).zip(&mut lines[..depth]) {
                 let out = &mut out[..count];
                 if !micro.paired {

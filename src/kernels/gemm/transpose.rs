@@ -2,6 +2,7 @@
 
 use super::Matrix;
 use super::pack::Units;
+use super::prefetch::prefetch;
 use crate::kernels::cpu::{Level, level};
 use crate::kernels::element::Element;
 use std::arch::x86_64::*;
@@ -42,20 +43,21 @@ pub(super) fn panel<E: Element>(
             unsafe {
                 let at = |i| m.data.as_ptr().add(start(i) + first * numbers_a_unit);
                 let at: [*const u8; 8] = std::array::from_fn(|i| at(i).cast());
+                let ahead = lanes * m.row_stride * size_of::<E>();
                 let out = out.as_mut_ptr().add(first * width + row);
                 match (units, lanes) {
-                    (Units::Stored, 8) => blocks::<STORED, 8>(at, rows, depth, width, out),
-                    (Units::Stored, 6) => blocks::<STORED, 6>(at, rows, depth, width, out),
-                    (Units::Stored, _) => blocks::<STORED, 4>(at, rows, depth, width, out),
-                    (Units::Widened, 8) => blocks::<WIDENED, 8>(at, rows, depth, width, out),
-                    (Units::Widened, 6) => blocks::<WIDENED, 6>(at, rows, depth, width, out),
-                    (Units::Widened, _) => blocks::<WIDENED, 4>(at, rows, depth, width, out),
-                    (Units::Rounded, 8) => blocks::<ROUNDED, 8>(at, rows, depth, width, out),
-                    (Units::Rounded, 6) => blocks::<ROUNDED, 6>(at, rows, depth, width, out),
-                    (Units::Rounded, _) => blocks::<ROUNDED, 4>(at, rows, depth, width, out),
-                    (Units::Paired, 8) => blocks::<PAIRED, 8>(at, rows, depth, width, out),
-                    (Units::Paired, 6) => blocks::<PAIRED, 6>(at, rows, depth, width, out),
-                    (Units::Paired, _) => blocks::<PAIRED, 4>(at, rows, depth, width, out),
+                    (Units::Stored, 8) => blocks::<STORED, 8>(at, rows, depth, width, out, ahead),
+                    (Units::Stored, 6) => blocks::<STORED, 6>(at, rows, depth, width, out, ahead),
+                    (Units::Stored, _) => blocks::<STORED, 4>(at, rows, depth, width, out, ahead),
+                    (Units::Widened, 8) => blocks::<WIDENED, 8>(at, rows, depth, width, out, ahead),
+                    (Units::Widened, 6) => blocks::<WIDENED, 6>(at, rows, depth, width, out, ahead),
+                    (Units::Widened, _) => blocks::<WIDENED, 4>(at, rows, depth, width, out, ahead),
+                    (Units::Rounded, 8) => blocks::<ROUNDED, 8>(at, rows, depth, width, out, ahead),
+                    (Units::Rounded, 6) => blocks::<ROUNDED, 6>(at, rows, depth, width, out, ahead),
+                    (Units::Rounded, _) => blocks::<ROUNDED, 4>(at, rows, depth, width, out, ahead),
+                    (Units::Paired, 8) => blocks::<PAIRED, 8>(at, rows, depth, width, out, ahead),
+                    (Units::Paired, 6) => blocks::<PAIRED, 6>(at, rows, depth, width, out, ahead),
+                    (Units::Paired, _) => blocks::<PAIRED, 4>(at, rows, depth, width, out, ahead),
                 }
             }
         }
@@ -69,7 +71,7 @@ const ROUNDED: u8 = 2;
 const PAIRED: u8 = 3;
 
 /// `depth` units (whole eights) of up to eight rows, into `LANES` of a panel's `width` columns;
-/// zeros from `rows` on.
+/// zeros from `rows` on. The rows `ahead` bytes after these come next.
 #[target_feature(enable = "avx2")]
 unsafe fn blocks<const UNITS: u8, const LANES: usize>(
     mut at: [*const u8; 8],
@@ -77,6 +79,7 @@ unsafe fn blocks<const UNITS: u8, const LANES: usize>(
     depth: usize,
     width: usize,
     mut out: *mut u32,
+    ahead: usize,
 ) {
     let bytes = match UNITS {
         WIDENED => 16,
@@ -91,6 +94,8 @@ unsafe fn blocks<const UNITS: u8, const LANES: usize>(
             let mut x = [_mm256_setzero_si256(); 8];
             for i in 0..LANES {
                 x[i] = load::<UNITS>(at[i]);
+                // Rows are short and many: the processor does not foresee the next ones.
+                prefetch(at[i].wrapping_add(ahead));
                 at[i] = at[i].add(bytes);
             }
             for x in transposed(x) {

@@ -33,7 +33,7 @@ static AVX2_F32: Micro = Micro {
     columns: 16,
     paired: false,
     rounds: false,
-    block: 384,
+    block: 192,
     name: "avx2 f32 6x16",
     run: avx2_f32,
 };
