@@ -186,7 +186,13 @@ impl StepArgs {
 }
 
 fn run_step(args: StepArgs) -> Result<()> {
-    if dtype(&args.dtype)? == Some(Precision::Bf16) {
+    let bf16 = dtype(&args.dtype)? == Some(Precision::Bf16);
+    if bf16 && args.implementation == Implementation::Candle {
+        return Err(Error::input(
+            "--dtype bf16: plain candle is timed in f32 only, since its tape has no mixed precision; give --dtype f32",
+        ));
+    }
+    if bf16 {
         return Err(Error::input(
             "--dtype bf16: the training step is computed in f32 so far; give --dtype f32",
         ));
