@@ -4,11 +4,13 @@
 
 use super::best;
 use super::machine::last_level_cache;
+use super::process::thread_seconds;
 use crate::kernels::gemm::Precision;
 use crate::kernels::simd::{simd, sum};
 use rayon::prelude::*;
 use serde::Serialize;
 use std::hint::black_box;
+use std::time::Instant;
 
 /// Operations a second, a fused multiply-add counted as two.
 #[derive(Clone, Copy, Debug, Serialize)]
@@ -52,22 +54,26 @@ struct Loop {
     run: fn(usize) -> f32,
 }
 
+/// The sum over all threads, which run together, of the best that each reached by its own
+/// processor time: another program on the machine does not lower it.
 fn measure(kernel: Loop) -> f64 {
-    let threads = rayon::current_num_threads() as f64;
-    let mut rounds = 1 << 12;
-    let work = |rounds: usize| {
-        rayon::broadcast(|_| black_box((kernel.run)(black_box(rounds))));
+    const RUNS: usize = 12;
+    let run = |rounds: usize| {
+        let start = Instant::now();
+        let clock = || thread_seconds().unwrap_or_else(|| start.elapsed().as_secs_f64());
+        let began = clock();
+        black_box((kernel.run)(black_box(rounds)));
+        clock() - began
     };
-    // Some 20 ms a measurement: starting and joining the threads must not show.
-    loop {
-        let seconds = best(0.0, || work(rounds));
-        if seconds > 0.01 {
-            break;
+    let of_threads = rayon::broadcast(|_| {
+        let mut rounds = 1 << 12;
+        while run(rounds) < 0.01 {
+            rounds *= 2;
         }
-        rounds *= 2;
-    }
-    let seconds = best(0.25, || work(rounds));
-    threads * rounds as f64 * kernel.flops / seconds
+        let shortest = (0..RUNS).map(|_| run(rounds)).fold(f64::INFINITY, f64::min);
+        rounds as f64 * kernel.flops / shortest
+    });
+    of_threads.iter().sum()
 }
 
 /// A different number for each chain of multiply-adds, so that none is computed for another.
