@@ -5,8 +5,9 @@
 //! as a left-hand side: it is copied there transposed while it is in the L1 cache. dq is complete
 //! after one block of queries; dkᵀ and dvᵀ grow in the thread's scratch until the task ends.
 
+use super::dscores::{Rows, score_gradients};
 use super::heads::{Shared, SharedGradients};
-use super::lanes::{Rows, Weights, dot, score_gradients, store_row};
+use super::lanes::{Weights, dot, store_row};
 use super::scratch::{floats, with_scratch};
 use super::transpose::transpose;
 use super::{Dims, Gradients, Heads};
