@@ -1,8 +1,8 @@
 //! From strided matrices to the panels that micro-kernels read.
 //!
-//! Where K is contiguous, eight rows at a time are transposed in registers
-//! ([`super::transpose`]); where the other dimension is, numbers are copied along it. Either
-//! way a number is read once and written once: about half a cycle.
+//! Where K is contiguous, eight rows at a time are transposed in registers (`transpose`, with AVX2;
+//! number by number without); where the other dimension is, numbers are copied along it. A number
+//! is read once and written once, which takes less than a cycle.
 
 use super::prefetch::{LINE, prefetch};
 use super::{Matrix, Micro, Precision};
@@ -70,14 +70,17 @@ pub fn packed_a_len(micro: &Micro, rows: usize, k: usize) -> usize {
     rows.next_multiple_of(micro.rows) * micro.units(k)
 }
 
-/// Packs a right-hand side, on all threads if `parallel`.
+/// Packs a right-hand side, on all threads if `parallel`. `out` should begin with a cache line (64
+/// bytes): otherwise loads straddle two, and products take a few percent longer (with AVX-512,
+/// where every load does, more).
 pub fn pack_b<E: Element>(precision: Precision, b: Matrix<E>, out: &mut [u32], parallel: bool) {
     pack_b_for(Micro::of(precision), b, out, parallel);
 }
 
 /// Packs a left-hand side into panels `[units][rows]`, on this thread.
 pub fn pack_a<E: Element>(precision: Precision, a: Matrix<E>, out: &mut [u32]) {
-    panels(Micro::of(precision), a, Micro::of(precision).rows, out);
+    let micro = Micro::of(precision);
+    panels(micro, a, micro.rows, out);
 }
 
 pub(super) fn pack_b_for<E: Element>(micro: &Micro, b: Matrix<E>, out: &mut [u32], parallel: bool) {

@@ -3,7 +3,8 @@
 //! A tile is `rows × 2` vectors wide and lives in registers: 6 × 2 of AVX2's 16, 12 × 2 of
 //! AVX-512's 32, which leaves room for the two vectors of B and the broadcasts of A. A unit costs
 //! two fused multiply-adds a row, two loads of B and a broadcast a row; at two of each a cycle the
-//! multiply-adds bound it (12 cycles a unit against 7 of loads, for 12 × 2).
+//! multiply-adds bound it (12 cycles a unit against 7 of loads, for 12 × 2), if vectors of B do not
+//! straddle cache lines.
 
 use super::Precision;
 use super::micro::Micro;
@@ -214,8 +215,6 @@ unsafe fn broadcast_pairs(p: *const u32) -> __m512i {
 #[inline]
 fn pairs(a: __m512i, b: __m512i, sum: __m512) -> __m512 {
     // SAFETY: both types are 512 bits without meaning of their own.
-    unsafe {
-        let (a, b): (__m512bh, __m512bh) = (std::mem::transmute(a), std::mem::transmute(b));
-        _mm512_dpbf16_ps(sum, a, b)
-    }
+    let [a, b] = [a, b].map(|x| unsafe { std::mem::transmute::<__m512i, __m512bh>(x) });
+    _mm512_dpbf16_ps(sum, a, b)
 }
