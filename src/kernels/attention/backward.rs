@@ -5,8 +5,9 @@
 //! as a left-hand side: it is copied there transposed while it is in the L1 cache. dq is complete
 //! after one block of queries; dkᵀ and dvᵀ grow in the thread's scratch until the task ends.
 
+use super::dscores::{Rows, score_gradients};
 use super::heads::{Shared, SharedGradients};
-use super::lanes::{Rows, Weights, dot, score_gradients, store_row};
+use super::lanes::{Weights, dot, store_row};
 use super::scratch::{floats, with_scratch};
 use super::transpose::transpose;
 use super::{Dims, Gradients, Heads};
@@ -193,15 +194,9 @@ impl<E: Element> Backward<'_, E> {
                 .zip(log_sums.chunks_exact(positions));
             for (i, (deltas, log_sums)) in heads.enumerate() {
                 let head = kv_head * self.dims.group() + i;
-                for (t, delta) in deltas.iter_mut().enumerate() {
-                    *delta = dot(
-                        self.o.row(b, head, t, width),
-                        self.do_.row(b, head, t, width),
-                    );
-                }
                 for first in (0..positions).step_by(queries) {
                     let rows = first..(first + queries).min(positions);
-                    let (log_sums, deltas) = (&log_sums[rows.clone()], &deltas[rows]);
+                    let (log_sums, deltas) = (&log_sums[rows.clone()], &mut deltas[rows]);
                     self.block(
                         [b, head],
                         first,
@@ -238,7 +233,7 @@ impl<E: Element> Backward<'_, E> {
         first: usize,
         first_head: bool,
         log_sums: &[f32],
-        deltas: &[f32],
+        deltas: &mut [f32],
         keys: &mut Keys,
         block: &mut Block,
     ) {
@@ -250,6 +245,12 @@ impl<E: Element> Backward<'_, E> {
         let (rows, lanes) = (micro.rows, micro.columns);
         let count = log_sums.len();
         let end = first + count;
+        for (t, delta) in (first..).zip(&mut *deltas) {
+            *delta = dot(
+                self.o.row(b, head, t, width),
+                self.do_.row(b, head, t, width),
+            );
+        }
         let q = self.q.rows(b, head, first..end, width);
         let do_ = self.do_.rows(b, head, first..end, width);
         let len = packed_a_len(micro, count, width);

@@ -4,8 +4,9 @@
 //! step across lanes, and the weights come out as the packed right-hand side of oᵀ = vᵀ·pᵀ.
 
 use super::heads::Shared;
-use super::lanes::{Block, Running, Weights, scale_lanes, softmax_block, store_row};
+use super::lanes::{Weights, scale_lanes, store_row};
 use super::scratch::{floats, with_scratch};
+use super::softmax::{Block, Running, softmax_block};
 use super::transpose::transpose;
 use super::{Dims, Heads, HeadsMut};
 use crate::kernels::dropout::Mask;

@@ -14,11 +14,16 @@
 //!
 //! A NaN in q, k or v reaches every output that depends on it, and those that share a tile with it.
 
+// Loops over lanes read and write several arrays at one index.
+#![allow(clippy::needless_range_loop)]
+
 mod backward;
+mod dscores;
 mod forward;
 mod heads;
 mod lanes;
 mod scratch;
+mod softmax;
 mod transpose;
 
 pub use backward::backward;

@@ -1,5 +1,8 @@
 //! Transposed copies of 32-bit units.
 
+#[cfg(target_arch = "x86_64")]
+use crate::kernels::cpu::{Level, level};
+
 /// `to[j·to_stride + i] = from[i·from_stride + j]` for i < rows and j < columns. What follows row j
 /// in `to`, up to seven units, may be overwritten with anything before row j + 1 is written.
 ///
@@ -16,7 +19,7 @@ pub(super) fn transpose(
     assert!((rows - 1) * from_stride + columns <= from.len());
     assert!((columns - 1) * to_stride + rows + 7 <= to.len());
     #[cfg(target_arch = "x86_64")]
-    if is_x86_feature_detected!("avx2") {
+    if level() >= Level::Avx2 {
         // SAFETY: the CPU has AVX2, and the assertions above are what it asks.
         unsafe { x86::transpose(from, from_stride, [rows, columns], to, to_stride) };
         return;
