@@ -17,6 +17,10 @@ const ROWS: usize = 96;
 /// Columns of a tile at most, where each task packs its A: packing then costs one or two percent.
 const WIDE: usize = 1536;
 
+/// Columns of a tile at most, where A is packed for all: B's part of a tile then stays in the third
+/// level of the cache for all tiles below.
+const SHARED_WIDE: usize = 512;
+
 /// Columns of a tile at least, where A is packed for all, and where each task packs its own.
 const NARROW: [usize; 2] = [128, 256];
 
@@ -49,13 +53,12 @@ pub(super) struct Plan<'a> {
 impl<'a> Plan<'a> {
     pub fn parallel(micro: &'a Micro, m: usize, n: usize, k: usize) -> Self {
         let (down, wide) = (m.div_ceil(ROWS), n.div_ceil(WIDE));
-        let enough = down * wide >= TASKS;
-        let shares = !enough && m.next_multiple_of(micro.rows) * micro.units(k) <= SHARED;
-        let narrow = NARROW[usize::from(!shares)];
-        let across = match enough {
-            true => wide,
-            false => TASKS.div_ceil(down).min(n / narrow).max(wide),
+        let fits = m.next_multiple_of(micro.rows) * micro.units(k) <= SHARED;
+        let (shares, across) = match down < TASKS && fits {
+            true => (true, n.div_ceil(SHARED_WIDE).max(TASKS.div_ceil(down))),
+            false => (false, wide.max(TASKS.div_ceil(down))),
         };
+        let across = across.min(n / NARROW[usize::from(!shares)]).max(wide);
         Self::new(micro, [m, n, k], across, shares && across > 1)
     }
 
