@@ -228,6 +228,11 @@ fn copied<E: Element, const W: usize>(micro: &Micro, units: Units, m: Matrix<E>,
                 }
             }
             for (j, out) in out.chunks_exact_mut(panel).enumerate() {
+                // Many short pieces are written, too, and a line must come before it is written.
+                let next = out.as_ptr().wrapping_add((first + DEPTH) * W);
+                for i in (0..DEPTH * W).step_by(LINE) {
+                    prefetch(next.wrapping_add(i));
+                }
                 let out = out[first * W..][..depth * W].as_chunks_mut::<W>().0;
                 let width = W.min(count - j * W);
                 for (line, out) in lines.iter().zip(out) {

@@ -101,6 +101,7 @@ unsafe fn blocks<const UNITS: u8, const LANES: usize>(
             for x in transposed(x) {
                 let x = _mm256_and_si256(x, mask);
                 if LANES == 8 {
+                    prefetch(out.wrapping_add(DEPTH * width));
                     _mm256_storeu_si256(out.cast(), x);
                 } else {
                     _mm_storeu_si128(out.cast(), _mm256_castsi256_si128(x));
