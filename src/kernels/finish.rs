@@ -2,7 +2,9 @@
 
 use super::dropout::Mask;
 use super::element::Element;
+use super::reduce::NUMBERS;
 use super::simd::simd;
+use rayon::prelude::*;
 
 simd! {
     /// `out = line`.
@@ -48,4 +50,12 @@ simd! {
             *out = E::from_f32(x * factors.get(i as u32));
         }
     }
+}
+
+/// As [`masked`], on all threads, over numbers of which the first has index 0.
+pub fn masked_all<E: Element>(x: &[f32], mask: Mask, out: &mut [E]) {
+    out.par_chunks_mut(NUMBERS)
+        .zip(x.par_chunks(NUMBERS))
+        .enumerate()
+        .for_each(|(i, (out, x))| masked(x, mask, (i * NUMBERS) as u64, out));
 }

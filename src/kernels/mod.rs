@@ -21,6 +21,9 @@ pub mod simd;
 pub mod table;
 pub mod update;
 
+use element::Element;
+use gemm::Matrix;
+
 /// How a weight matrix lies in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WeightLayout {
@@ -28,4 +31,14 @@ pub enum WeightLayout {
     OutIn,
     /// `[in, out]`, one row an input: GPT-2's `Conv1D`.
     InOut,
+}
+
+impl WeightLayout {
+    /// A weight as the matrix `[in, out]`.
+    pub fn in_out<E: Element>(self, weight: &[E], inputs: usize, outputs: usize) -> Matrix<'_, E> {
+        match self {
+            WeightLayout::OutIn => Matrix::dense(weight, outputs, inputs).t(),
+            WeightLayout::InOut => Matrix::dense(weight, inputs, outputs),
+        }
+    }
 }

@@ -8,6 +8,9 @@ use std::cell::RefCell;
 /// Rows a task, where rows are added up: fixed, so that sums do not depend on the threads.
 pub const ROWS: usize = 32;
 
+/// Numbers a task, where each is on its own.
+pub const NUMBERS: usize = 1 << 13;
+
 thread_local! {
     static WIDE: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
 }

@@ -1,16 +1,20 @@
-//! Differentiable tensor operations: one folder an operation.
+//! Differentiable tensor operations for candle's tape: one folder an operation.
+//!
+//! Training does not go through here: [`crate::engine`] has its backward pass written out. These
+//! are for whatever wants tensors: sampling, models that others write, and the oracle
+//! that the engine is tested against. Both do their arithmetic in [`crate::kernels`].
 //!
 //! Every folder holds `mod.rs` (what it computes, what it costs, which implementation serves
 //! which input), `composition.rs` (the same thing out of candle's own differentiable
-//! operations: it serves every device and dtype, and is the oracle of the tests), `cpu.rs`
-//! (fused f32 kernels: they see slices and strides, never tensors) and `fused.rs` (the kernels
-//! as one node of candle's tape, with what its backward needs from its forward).
+//! operations: it serves every device and dtype, and is the oracle of the tests) and `fused.rs`
+//! (kernels in f32 as one node of candle's tape, with what its backward needs from its forward).
+//! `bridge` leads from tensors to the slices that kernels see, and back.
 //!
 //! Why not candle's own fused operations: its `softmax_last_dim`, `rms_norm`, `layer_norm`
 //! and `rope` have no backward, and say nothing about it.
 //!
 //! # Which path runs
-//! The fused kernels take f32 tensors on the CPU; everything else takes the composition.
+//! The nodes take f32 tensors on the CPU; everything else takes the composition.
 //! Both give the same numbers to about 1e-6 relative.
 //!
 //! # Determinism
@@ -23,9 +27,9 @@
 //! `KV` key and value heads, `hd` head width, `V` vocabulary.
 
 pub mod attention;
+mod bridge;
 #[cfg(test)]
 mod check;
-mod cpu;
 pub mod dropout;
 pub mod embedding;
 pub mod gelu;

@@ -218,8 +218,7 @@ impl Run<'_> {
             Op::DropBack { x, out, site } => {
                 let mask = mask(batch, site).expect("made only where there is dropout");
                 let (x, out) = (arena.read::<f32>(x), arena.write::<E>(out));
-                let rows = out.par_chunks_mut(d).zip(x.par_chunks(d)).enumerate();
-                rows.for_each(|(i, (out, x))| finish::masked(x, mask, (i * d) as u64, out));
+                finish::masked_all(x, mask, out);
             }
             Op::EmbedBack {
                 dx,

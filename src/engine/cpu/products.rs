@@ -4,7 +4,7 @@ use super::{Batch, Run, Scratch, mask, span, span_mut};
 use crate::engine::program::{Finish, FinishBack, Op, Store, Weight};
 use crate::kernels::dropout::Mask;
 use crate::kernels::element::Element;
-use crate::kernels::gemm::{Matrix, Micro, PackedB, Tile, pack, pack_b, product};
+use crate::kernels::gemm::{Matrix, Micro, PackedB, pack, pack_b, product_into, product_lines};
 use crate::kernels::shared::Shared;
 use crate::kernels::{WeightLayout, activation, finish, loss, reduce, table};
 
@@ -59,11 +59,11 @@ impl Run<'_> {
                     match weight.layout {
                         WeightLayout::InOut => {
                             let b = self.pack(dy, &mut scratch.packed);
-                            self.accumulate(x.t(), b, out, weight.outputs, batch.add);
+                            product_into(self.precision, x.t(), b, out, batch.add);
                         }
                         WeightLayout::OutIn => {
                             let b = self.pack(x, &mut scratch.packed);
-                            self.accumulate(dy.t(), b, out, weight.inputs, batch.add);
+                            product_into(self.precision, dy.t(), b, out, batch.add);
                         }
                     }
                 });
@@ -189,27 +189,6 @@ impl Run<'_> {
         }
     }
 
-    /// `out = A·B`, or `out += A·B`, for a gradient `out [rows of A, columns]`.
-    fn accumulate<A: Element>(
-        &self,
-        a: Matrix<A>,
-        b: PackedB,
-        out: &mut [f32],
-        columns: usize,
-        add: bool,
-    ) {
-        let out = Shared::new(out);
-        self.lines(a, b, &|line, row, column| {
-            // SAFETY: every line of a product comes once.
-            let out = unsafe { out.part(row * columns + column, line.len()) };
-            if add {
-                finish::add(line, out);
-            } else {
-                out.copy_from_slice(line);
-            }
-        });
-    }
-
     /// Hands every finished line of A·B to `use_it`, with its row and first column.
     fn lines<A: Element>(
         &self,
@@ -217,12 +196,7 @@ impl Run<'_> {
         b: PackedB,
         use_it: &(dyn Fn(&mut [f32], usize, usize) + Sync),
     ) {
-        product(self.precision, a, b, &|mut tile: Tile| {
-            for i in 0..tile.rows {
-                let (row, column) = (tile.row + i, tile.column);
-                use_it(tile.line(i), row, column);
-            }
-        });
+        product_lines(self.precision, a, b, use_it);
     }
 
     fn pack<'a, A: Element>(&self, b: Matrix<A>, packed: &'a mut [u32]) -> PackedB<'a> {
@@ -261,7 +235,7 @@ impl Run<'_> {
             let block = start..(start + rows).min(n);
             let x = Matrix::dense(&x[block.start * d..block.end * d], block.len(), d);
             let logits = &mut self.arena.write::<f32>(logits)[..block.len() * v];
-            self.accumulate(x, forward, logits, v, false);
+            product_into(self.precision, x, forward, logits, false);
             let targets = &batch.targets[block.clone()];
             loss::cross_entropy(logits, targets, v, per_row, &mut losses[block.clone()]);
             if let Some((dx, back, packed)) = &mut back {
@@ -274,7 +248,7 @@ impl Run<'_> {
                 });
                 let b = self.pack(x, packed);
                 let out = span_mut(batch.gradients, head.span());
-                self.accumulate(dlogits.t(), b, out, d, batch.add || start > 0);
+                product_into(self.precision, dlogits.t(), b, out, batch.add || start > 0);
             }
         }
     }
@@ -283,8 +257,5 @@ impl Run<'_> {
 /// A weight as the matrix `[in, out]`.
 fn in_out(weights: &[f32], weight: Weight) -> Matrix<'_, f32> {
     let values = span(weights, weight.span());
-    match weight.layout {
-        WeightLayout::OutIn => Matrix::dense(values, weight.outputs, weight.inputs).t(),
-        WeightLayout::InOut => Matrix::dense(values, weight.inputs, weight.outputs),
-    }
+    weight.layout.in_out(values, weight.inputs, weight.outputs)
 }

@@ -8,6 +8,7 @@
 pub mod micro;
 pub mod pack;
 
+mod dense;
 mod driver;
 mod plan;
 mod portable;
@@ -18,6 +19,7 @@ mod transpose;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
+pub use dense::{multiply, product_into, product_lines};
 pub use driver::{Tile, product, product_serial};
 pub use micro::Micro;
 pub use pack::{PackedB, pack_a, pack_b};

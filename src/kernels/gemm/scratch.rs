@@ -8,7 +8,7 @@ use std::cell::Cell;
 struct Line([u32; 16]);
 
 thread_local! {
-    static KEPT: [Cell<Vec<Line>>; 3] = const { [const { Cell::new(Vec::new()) }; 3] };
+    static KEPT: [Cell<Vec<Line>>; 4] = const { [const { Cell::new(Vec::new()) }; 4] };
 }
 
 /// What a buffer is for; each has one a thread.
@@ -20,6 +20,8 @@ pub(super) enum Use {
     Tile,
     /// The whole of A, for all tasks.
     Shared,
+    /// The whole of B, where it is used once.
+    Right,
 }
 
 /// A buffer, taken from the thread and given back when dropped. What it holds is left over from its

@@ -1,9 +1,10 @@
 //! Attention as one node of candle's tape.
 
-use super::cpu::{self, Dims, Heads};
+use crate::kernels::attention::{self, Dims, Gradients, Heads, HeadsMut};
 use crate::kernels::dropout::Mask;
-use crate::ops::cpu::bridge;
-use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor};
+use crate::kernels::gemm::Precision;
+use crate::ops::bridge;
+use candle_core::{CpuStorage, CustomOp3, Device, Layout, Result, Shape, Tensor};
 use std::sync::OnceLock;
 
 /// Arguments: q, k, v. They may be strided, but not within a head.
@@ -22,7 +23,7 @@ impl Attention {
     }
 }
 
-fn heads<'a>(data: &'a [f32], layout: &Layout) -> Heads<'a> {
+fn heads<'a>(data: &'a [f32], layout: &Layout) -> Heads<'a, f32> {
     let stride = layout.stride();
     Heads {
         data,
@@ -60,13 +61,19 @@ impl CustomOp3 for Attention {
         let dims = dims(q_layout, k_layout)?;
         let mut o = vec![0.0; q_layout.shape().elem_count()];
         let mut log_sums = vec![0.0; dims.batch * dims.heads * dims.positions];
-        cpu::forward(
+        attention::forward(
+            Precision::F32,
             heads(bridge::strided(q, q_layout)?, q_layout),
             heads(bridge::strided(k, k_layout)?, k_layout),
             heads(bridge::strided(v, v_layout)?, v_layout),
             dims,
             self.mask,
-            &mut o,
+            HeadsMut {
+                data: &mut o,
+                batch_stride: dims.positions * dims.heads * dims.width,
+                position_stride: dims.heads * dims.width,
+                head_stride: dims.width,
+            },
             &mut log_sums,
         );
         self.log_sums
@@ -83,29 +90,48 @@ impl CustomOp3 for Attention {
         o: &Tensor,
         do_: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
-        let do_ = do_.contiguous()?;
-        let mut dq = vec![0.0; q.elem_count()];
-        let mut dk = vec![0.0; k.elem_count()];
-        let mut dv = vec![0.0; v.elem_count()];
-        cpu::backward(
+        let do_ = bridge::unit_stride(do_)?;
+        let dims = dims(q.layout(), k.layout())?;
+        let Dims {
+            batch,
+            positions,
+            heads: q_heads,
+            kv_heads,
+            width,
+        } = dims;
+        // Side by side in one buffer, as the kernel wants them.
+        let all_heads = q_heads + 2 * kv_heads;
+        let mut gradients = vec![0.0; batch * positions * all_heads * width];
+        let log_sums = self.log_sums.get().expect("forward ran before backward");
+        let mut deltas = vec![0.0; log_sums.len()];
+        attention::backward(
+            Precision::F32,
             heads(&bridge::floats(q)?, q.layout()),
             heads(&bridge::floats(k)?, k.layout()),
             heads(&bridge::floats(v)?, v.layout()),
-            &bridge::floats(o)?,
-            &bridge::floats(&do_)?,
-            self.log_sums.get().expect("forward ran before backward"),
-            dims(q.layout(), k.layout())?,
+            dims,
             self.mask,
-            cpu::Gradients {
-                dq: &mut dq,
-                dk: &mut dk,
-                dv: &mut dv,
+            heads(&bridge::floats(o)?, o.layout()),
+            log_sums,
+            heads(&bridge::floats(&do_)?, do_.layout()),
+            &mut deltas,
+            Gradients {
+                data: &mut gradients,
+                q_offset: 0,
+                k_offset: q_heads * width,
+                v_offset: (q_heads + kv_heads) * width,
+                batch_stride: positions * all_heads * width,
+                position_stride: all_heads * width,
+                head_stride: width,
             },
         );
+        let shape = (batch, positions, all_heads, width);
+        let gradients = Tensor::from_vec(gradients, shape, &Device::Cpu)?;
+        let part = |first, count| gradients.narrow(2, first, count).map(Some);
         Ok((
-            Some(bridge::gradient(dq, q)?),
-            Some(bridge::gradient(dk, k)?),
-            Some(bridge::gradient(dv, v)?),
+            part(0, q_heads)?,
+            part(q_heads, kv_heads)?,
+            part(q_heads + kv_heads, kv_heads)?,
         ))
     }
 }

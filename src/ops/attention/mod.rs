@@ -9,10 +9,9 @@
 //! Cost: 2·B·H·T²·hd FLOPs forward (the masked half is not counted), 5·B·H·T²·hd backward.
 
 pub mod composition;
-mod cpu;
 mod fused;
 
-use super::cpu::bridge;
+use super::bridge;
 use super::dropout::{self, Dropout};
 use candle_core::{Result, Tensor, bail};
 
@@ -87,7 +86,9 @@ mod tests {
             .reshape((3, 1, 4, 8))
             .unwrap();
         let difference = (o - expected).unwrap().abs().unwrap().max_all().unwrap();
-        assert_eq!(difference.to_scalar::<f32>().unwrap(), 0.0);
+        // Values are below 1. Their weight is e^x/e^x, where x need not be 0: the multiply-add that
+        // takes the highest score away rounds the product less than the highest itself was.
+        assert!(difference.to_scalar::<f32>().unwrap() <= 2.0 * f32::EPSILON);
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! Dropout as one node of candle's tape.
 
-use super::{Mask, cpu};
-use crate::ops::cpu::bridge;
+use super::Mask;
+use crate::kernels::finish;
+use crate::ops::bridge;
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
 
 /// Its own backward: the gradient is masked and scaled as the argument was.
@@ -17,7 +18,7 @@ impl CustomOp1 for Drop {
     fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
         let x = bridge::slice(x, layout)?;
         let mut y = vec![0.0; x.len()];
-        cpu::forward(x, self.mask, &mut y);
+        finish::masked_all(x, self.mask, &mut y);
         bridge::result(y, layout.shape())
     }
 

@@ -8,10 +8,9 @@
 pub use crate::kernels::dropout::Dropout;
 
 pub mod composition;
-mod cpu;
 mod fused;
 
-use super::cpu::bridge;
+use super::bridge;
 use crate::kernels::dropout::Mask;
 use candle_core::{Result, Tensor, bail};
 

@@ -1,7 +1,7 @@
 //! The embedding as one node of candle's tape.
 
-use super::cpu;
-use crate::ops::cpu::bridge;
+use crate::kernels::table;
+use crate::ops::bridge;
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
 
 /// Argument: the table. The ids have no gradient and are captured.
@@ -24,9 +24,9 @@ impl CustomOp1 for Embedding {
 
     fn cpu_fwd(&self, table: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
         let width = layout.dims()[1];
-        let table = bridge::slice(table, layout)?;
+        let rows = bridge::slice(table, layout)?;
         let mut out = vec![0.0; self.ids.len() * width];
-        cpu::forward(&self.ids, table, width, &mut out);
+        table::forward(&self.ids, rows, None, width, None, &mut out);
         let mut dims = self.ids_shape.dims().to_vec();
         dims.push(width);
         bridge::result(out, dims)
@@ -38,8 +38,8 @@ impl CustomOp1 for Embedding {
         let mut dtable = vec![0.0; vocab * width];
         let mut starts = vec![0; vocab + 1];
         let mut order = vec![0; self.ids.len()];
-        cpu::bucket(&self.ids, &mut starts, &mut order);
-        cpu::backward(&starts, &order, &bridge::floats(&dy)?, width, &mut dtable);
+        table::bucket(&self.ids, &mut starts, &mut order);
+        table::backward(&starts, &order, &bridge::floats(&dy)?, width, &mut dtable);
         Ok(Some(bridge::gradient(dtable, table)?))
     }
 }

@@ -4,10 +4,9 @@
 //! V×D table.
 
 pub mod composition;
-mod cpu;
 mod fused;
 
-use super::cpu::bridge;
+use super::bridge;
 use candle_core::{Result, Tensor, bail};
 
 /// `ids [B, T]` (u32), `table [V, D]` → `[B, T, D]`.

@@ -1,7 +1,7 @@
 //! GELU as one node of candle's tape.
 
-use super::cpu;
-use crate::ops::cpu::bridge;
+use crate::kernels::activation;
+use crate::ops::bridge;
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
 
 /// Keeps nothing: backward computes the exponential again.
@@ -15,7 +15,7 @@ impl CustomOp1 for Gelu {
     fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
         let x = bridge::slice(x, layout)?;
         let mut y = vec![0.0; x.len()];
-        cpu::forward(x, &mut y);
+        activation::gelu(x, &mut y);
         bridge::result(y, layout.shape())
     }
 
@@ -23,7 +23,7 @@ impl CustomOp1 for Gelu {
         let dy = dy.contiguous()?;
         let x_data = bridge::floats(x)?;
         let mut dx = vec![0.0; x_data.len()];
-        cpu::backward(&x_data, &bridge::floats(&dy)?, &mut dx);
+        activation::gelu_back(&x_data, &bridge::floats(&dy)?, &mut dx);
         Ok(Some(bridge::gradient(dx, x)?))
     }
 }

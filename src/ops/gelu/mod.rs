@@ -6,10 +6,9 @@
 //! Cost: one exponential an element each way; bound by memory.
 
 pub mod composition;
-mod cpu;
 mod fused;
 
-use super::cpu::bridge;
+use super::bridge;
 use candle_core::{Result, Tensor};
 
 /// `x` → same shape.

@@ -1,22 +1,23 @@
 //! LayerNorm as one node of candle's tape.
 
-use super::cpu;
-use crate::ops::cpu::{bridge, sum_rows};
+use crate::kernels::norm::{self, Norm};
+use crate::kernels::reduce;
+use crate::ops::bridge;
 use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor};
 use std::sync::OnceLock;
 
 /// Arguments: x, weight, bias.
 pub(super) struct LayerNorm {
     eps: f32,
-    /// (mean, r) of every row, kept for the backward pass.
-    moments: OnceLock<Vec<[f32; 2]>>,
+    /// Mean and r of every row, kept for the backward pass.
+    stats: OnceLock<Vec<f32>>,
 }
 
 impl LayerNorm {
     pub(super) fn new(eps: f64) -> Self {
         Self {
             eps: eps as f32,
-            moments: OnceLock::new(),
+            stats: OnceLock::new(),
         }
     }
 }
@@ -36,12 +37,15 @@ impl CustomOp3 for LayerNorm {
         bias_layout: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
         let x = bridge::slice(x, x_layout)?;
-        let weight = bridge::slice(weight, weight_layout)?;
-        let bias = bridge::slice(bias, bias_layout)?;
+        let norm = Norm {
+            gain: bridge::slice(weight, weight_layout)?,
+            bias: Some(bridge::slice(bias, bias_layout)?),
+            eps: self.eps,
+        };
         let mut y = vec![0.0; x.len()];
-        let mut moments = vec![[0.0; 2]; x.len() / weight.len()];
-        cpu::forward(x, weight, bias, self.eps, &mut y, &mut moments);
-        self.moments.set(moments).expect("a node runs forward once");
+        let mut stats = vec![0.0; norm::STATS * (x.len() / norm.gain.len())];
+        norm::forward(norm, x, &mut y, &mut stats);
+        self.stats.set(stats).expect("a node runs forward once");
         bridge::result(y, x_layout.shape())
     }
 
@@ -55,24 +59,25 @@ impl CustomOp3 for LayerNorm {
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
         let dy = dy.contiguous()?;
         let (x_data, weight_data) = (bridge::floats(x)?, bridge::floats(weight)?);
-        let moments = self.moments.get().expect("forward ran before backward");
-        let width = weight_data.len();
+        let bias_data = bridge::floats(bias)?;
+        let norm = Norm {
+            gain: &weight_data,
+            bias: Some(&bias_data),
+            eps: self.eps,
+        };
+        let stats = self.stats.get().expect("forward ran before backward");
+        let (rows, width) = (stats.len() / norm::STATS, weight_data.len());
         let mut dx = vec![0.0; x_data.len()];
-        let mut partials = vec![0.0; cpu::blocks(moments.len()) * 2 * width];
-        let mut dweight_dbias = vec![0.0; 2 * width];
-        cpu::backward(
-            &x_data,
-            &weight_data,
-            moments,
-            &bridge::floats(&dy)?,
-            &mut dx,
-            &mut partials,
-        );
-        sum_rows(&partials, &mut dweight_dbias);
-        let dbias = dweight_dbias.split_off(width);
+        let mut partials = vec![0.0; reduce::blocks(rows) * 2 * width];
+        let dy = bridge::floats(&dy)?;
+        norm::backward(norm, &x_data, stats, &dy, &mut dx, false, &mut partials);
+        let mut dweight = vec![0.0; width];
+        reduce::sum_partials(&partials, 2 * width, &mut dweight, false);
+        let mut dbias = vec![0.0; width];
+        reduce::sum_partials(&partials[width..], 2 * width, &mut dbias, false);
         Ok((
             Some(bridge::gradient(dx, x)?),
-            Some(bridge::gradient(dweight_dbias, weight)?),
+            Some(bridge::gradient(dweight, weight)?),
             Some(bridge::gradient(dbias, bias)?),
         ))
     }

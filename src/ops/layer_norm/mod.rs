@@ -7,10 +7,9 @@
 //! Cost: about 7 FLOPs an element forward, 13 backward; bound by memory.
 
 pub mod composition;
-mod cpu;
 mod fused;
 
-use super::cpu::bridge;
+use super::bridge;
 use candle_core::{D, Result, Tensor, bail};
 
 /// `x [.., D]`, `weight [D]`, `bias [D]` → same shape as `x`.

@@ -1,7 +1,9 @@
 //! The linear layer as one node of candle's tape.
 
-use super::{WeightLayout, cpu};
-use crate::ops::cpu::{bridge, sum_rows};
+use super::WeightLayout;
+use crate::kernels::gemm::{Matrix, Precision, multiply};
+use crate::kernels::reduce;
+use crate::ops::bridge;
 use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor};
 
 /// Arguments: x, weight and, as a three-argument operation, bias.
@@ -31,7 +33,14 @@ impl Linear {
         };
         let mut dims = x_layout.dims().to_vec();
         let inputs = std::mem::replace(dims.last_mut().expect("checked by linear()"), outputs);
-        let y = cpu::forward(x, weight, bias, self.layout, [inputs, outputs]);
+        let rows = x.len() / inputs;
+        let mut y = match bias {
+            Some(bias) => bias.repeat(rows),
+            None => vec![0.0; rows * outputs],
+        };
+        let weight = self.layout.in_out(weight, inputs, outputs);
+        let x = Matrix::dense(x, rows, inputs);
+        multiply(Precision::F32, x, weight, &mut y, bias.is_some());
         bridge::result(y, dims)
     }
 
@@ -45,18 +54,28 @@ impl Linear {
         let (x_data, weight_data) = (bridge::floats(x)?, bridge::floats(weight)?);
         let dy = bridge::floats(dy)?;
         let (w0, w1) = weight.dims2()?;
-        let dims = match self.layout {
-            WeightLayout::OutIn => [w1, w0],
-            WeightLayout::InOut => [w0, w1],
+        let (inputs, outputs) = match self.layout {
+            WeightLayout::OutIn => (w1, w0),
+            WeightLayout::InOut => (w0, w1),
         };
+        let rows = dy.len() / outputs;
+        let dy_no = Matrix::dense(&dy, rows, outputs);
+        let x_ni = Matrix::dense(&x_data, rows, inputs);
         let mut dx = None;
         if x.track_op() {
-            let data = cpu::input_gradient(&dy, &weight_data, self.layout, dims);
+            let weight_io = self.layout.in_out(&weight_data, inputs, outputs);
+            let mut data = vec![0.0; x_data.len()];
+            multiply(Precision::F32, dy_no, weight_io.t(), &mut data, false);
             dx = Some(bridge::gradient(data, x)?);
         }
         let mut dweight = None;
         if weight.track_op() {
-            let data = cpu::weight_gradient(&dy, &x_data, self.layout, dims);
+            let (a, b) = match self.layout {
+                WeightLayout::OutIn => (dy_no.t(), x_ni),
+                WeightLayout::InOut => (x_ni.t(), dy_no),
+            };
+            let mut data = vec![0.0; weight_data.len()];
+            multiply(Precision::F32, a, b, &mut data, false);
             dweight = Some(bridge::gradient(data, weight)?);
         }
         Ok((dx, dweight))
@@ -119,10 +138,10 @@ impl CustomOp3 for Linear {
         let (dx, dweight) = self.backward(x, weight, &dy)?;
         let dy = bridge::floats(&dy)?;
         let outputs = bias.elem_count();
-        let mut partials = vec![0.0; cpu::blocks(dy.len() / outputs) * outputs];
+        let mut partials = vec![0.0; reduce::blocks(dy.len() / outputs) * outputs];
         let mut dbias = vec![0.0; outputs];
-        cpu::bias_gradient(&dy, outputs, &mut partials);
-        sum_rows(&partials, &mut dbias);
+        reduce::block_sums(&dy, outputs, &mut partials);
+        reduce::sum_partials(&partials, outputs, &mut dbias, false);
         Ok((dx, dweight, Some(bridge::gradient(dbias, bias)?)))
     }
 }

@@ -4,12 +4,11 @@
 //! Cost for N rows: 2·N·in·out FLOPs forward, twice that backward.
 
 pub mod composition;
-mod cpu;
 mod fused;
 
 pub use crate::kernels::WeightLayout;
 
-use super::cpu::bridge;
+use super::bridge;
 use candle_core::{Result, Tensor, bail};
 
 /// `x [.., in]`, `weight` as `layout` says, `bias [out]` → `[.., out]`.

@@ -1,10 +1,17 @@
 //! Projection and cross-entropy as one node of candle's tape.
 
-use super::cpu;
-use crate::kernels::simd;
-use crate::ops::cpu::bridge;
+use crate::kernels::gemm::pack::packed_b_len;
+use crate::kernels::gemm::{Matrix, Micro, PackedB, Precision, multiply, pack_b, product_into};
+use crate::kernels::{loss, simd};
+use crate::memory::Block;
+use crate::ops::bridge;
 use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor};
 use std::sync::OnceLock;
+
+/// How many logits a chunk may hold: 16 MiB of them.
+const CHUNK_LOGITS: usize = 1 << 22;
+/// A chunk has at least so many rows, else the products lose their speed.
+const MIN_CHUNK_ROWS: usize = 128;
 
 /// Arguments: h, weight. The targets have no gradient and are captured.
 ///
@@ -45,21 +52,40 @@ impl CustomOp2 for LinearCrossEntropy {
         let h = bridge::slice(h, h_layout)?;
         let weight = bridge::slice(weight, weight_layout)?;
         let rows = self.targets.len();
-        let mut logits = vec![0.0; cpu::chunk_rows(rows, vocab) * vocab];
+        let chunk = (CHUNK_LOGITS / vocab).max(MIN_CHUNK_ROWS).min(rows);
+        let mut logits = vec![0.0; chunk * vocab];
         let mut losses = vec![0.0; rows];
         let empty_unless = |wanted, len| if wanted { vec![0.0; len] } else { Vec::new() };
         let mut dh = empty_unless(self.wants_dh, h.len());
         let mut dweight = empty_unless(self.wants_dweight, weight.len());
-        cpu::forward(
-            h,
-            weight,
-            width,
-            &self.targets,
-            &mut logits,
-            &mut losses,
-            self.wants_dh.then_some(&mut dh[..]),
-            self.wants_dweight.then_some(&mut dweight[..]),
-        );
+        let per_row = (self.wants_dh || self.wants_dweight).then_some(1.0 / rows as f32);
+
+        // Every chunk multiplies with the weight: packed once, for each direction.
+        let weight_vd = Matrix::dense(weight, vocab, width);
+        let weight_dv = weight_vd.t();
+        let forward = packed(weight_dv);
+        let forward = right_hand_side(&forward, weight_dv);
+        let back = self.wants_dh.then(|| packed(weight_vd));
+        let back = back.as_deref().map(|back| right_hand_side(back, weight_vd));
+        // A chunk's logits become its losses, then its gradient in place, then its share of both
+        // gradients, before the next chunk overwrites them.
+        for start in (0..rows).step_by(chunk) {
+            let rows = start..rows.min(start + chunk);
+            let numbers = start * width..rows.end * width;
+            let h_nd = Matrix::dense(&h[numbers.clone()], rows.len(), width);
+            let logits = &mut logits[..rows.len() * vocab];
+            product_into(Precision::F32, h_nd, forward, logits, false);
+            let (targets, losses) = (&self.targets[rows.clone()], &mut losses[rows.clone()]);
+            loss::cross_entropy(logits, targets, vocab, per_row, losses);
+            let dlogits_nv = Matrix::dense(logits, rows.len(), vocab);
+            if let Some(back) = back {
+                product_into(Precision::F32, dlogits_nv, back, &mut dh[numbers], false);
+            }
+            if self.wants_dweight {
+                let dlogits_vn = dlogits_nv.t();
+                multiply(Precision::F32, dlogits_vn, h_nd, &mut dweight, start > 0);
+            }
+        }
         self.gradients
             .set((dh, dweight))
             .expect("a node runs forward once");
@@ -90,4 +116,17 @@ impl CustomOp2 for LinearCrossEntropy {
                 .transpose()?,
         ))
     }
+}
+
+/// A right-hand side, packed.
+fn packed(b: Matrix<f32>) -> Block<u32> {
+    let micro = Micro::of(Precision::F32);
+    let mut packed = Block::zeroed(packed_b_len(micro, b.rows(), b.columns()));
+    pack_b(Precision::F32, b, &mut packed, true);
+    packed
+}
+
+/// What [`packed`] made of `b`.
+fn right_hand_side<'a>(packed: &'a [u32], b: Matrix<f32>) -> PackedB<'a> {
+    PackedB::new(packed, Micro::of(Precision::F32), b.rows(), b.columns())
 }

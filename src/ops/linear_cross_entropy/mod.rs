@@ -8,10 +8,9 @@
 //! Cost: 2·N·D·V FLOPs forward, twice that backward.
 
 pub mod composition;
-mod cpu;
 mod fused;
 
-use super::cpu::bridge;
+use super::bridge;
 use candle_core::{Result, Tensor, bail};
 
 /// `h [N, D]`, `weight [V, D]`, `targets [N]` (u32, each below V) → scalar mean loss in nats.

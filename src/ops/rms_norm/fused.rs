@@ -1,22 +1,23 @@
 //! RMSNorm as one node of candle's tape.
 
-use super::cpu;
-use crate::ops::cpu::{bridge, sum_rows};
+use crate::kernels::norm::{self, Norm};
+use crate::kernels::reduce;
+use crate::ops::bridge;
 use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor};
 use std::sync::OnceLock;
 
 /// Arguments: x, weight.
 pub(super) struct RmsNorm {
     eps: f32,
-    /// r of every row, kept for the backward pass.
-    rstd: OnceLock<Vec<f32>>,
+    /// 0 and r of every row, kept for the backward pass.
+    stats: OnceLock<Vec<f32>>,
 }
 
 impl RmsNorm {
     pub(super) fn new(eps: f64) -> Self {
         Self {
             eps: eps as f32,
-            rstd: OnceLock::new(),
+            stats: OnceLock::new(),
         }
     }
 }
@@ -34,11 +35,15 @@ impl CustomOp2 for RmsNorm {
         weight_layout: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
         let x = bridge::slice(x, x_layout)?;
-        let weight = bridge::slice(weight, weight_layout)?;
+        let norm = Norm {
+            gain: bridge::slice(weight, weight_layout)?,
+            bias: None,
+            eps: self.eps,
+        };
         let mut y = vec![0.0; x.len()];
-        let mut rstd = vec![0.0; x.len() / weight.len()];
-        cpu::forward(x, weight, self.eps, &mut y, &mut rstd);
-        self.rstd.set(rstd).expect("a node runs forward once");
+        let mut stats = vec![0.0; norm::STATS * (x.len() / norm.gain.len())];
+        norm::forward(norm, x, &mut y, &mut stats);
+        self.stats.set(stats).expect("a node runs forward once");
         bridge::result(y, x_layout.shape())
     }
 
@@ -51,20 +56,19 @@ impl CustomOp2 for RmsNorm {
     ) -> Result<(Option<Tensor>, Option<Tensor>)> {
         let dy = dy.contiguous()?;
         let (x_data, weight_data) = (bridge::floats(x)?, bridge::floats(weight)?);
-        let rstd = self.rstd.get().expect("forward ran before backward");
-        let width = weight_data.len();
+        let norm = Norm {
+            gain: &weight_data,
+            bias: None,
+            eps: self.eps,
+        };
+        let stats = self.stats.get().expect("forward ran before backward");
+        let (rows, width) = (stats.len() / norm::STATS, weight_data.len());
         let mut dx = vec![0.0; x_data.len()];
-        let mut partials = vec![0.0; cpu::blocks(rstd.len()) * width];
+        let mut partials = vec![0.0; reduce::blocks(rows) * 2 * width];
+        let dy = bridge::floats(&dy)?;
+        norm::backward(norm, &x_data, stats, &dy, &mut dx, false, &mut partials);
         let mut dweight = vec![0.0; width];
-        cpu::backward(
-            &x_data,
-            &weight_data,
-            rstd,
-            &bridge::floats(&dy)?,
-            &mut dx,
-            &mut partials,
-        );
-        sum_rows(&partials, &mut dweight);
+        reduce::sum_partials(&partials, 2 * width, &mut dweight, false);
         Ok((
             Some(bridge::gradient(dx, x)?),
             Some(bridge::gradient(dweight, weight)?),

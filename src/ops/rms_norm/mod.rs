@@ -6,10 +6,9 @@
 //! Cost: about 4 FLOPs an element forward, 10 backward; bound by memory.
 
 pub mod composition;
-mod cpu;
 mod fused;
 
-use super::cpu::bridge;
+use super::bridge;
 use candle_core::{D, Result, Tensor, bail};
 
 /// `x [.., D]`, `weight [D]` → same shape as `x`.

@@ -5,10 +5,10 @@
 //! Backward is the rotation by the opposite angle. Cost: 3 FLOPs an element; bound by memory.
 
 pub mod composition;
-mod cpu;
 mod fused;
 
-use super::cpu::bridge;
+use super::bridge;
+use crate::kernels::rope::table;
 use candle_core::{DType, Device, Result, Tensor, bail};
 
 /// Cosines and sines of every position and pair, `[positions, hd/2]`.
@@ -22,8 +22,7 @@ impl RopeTable {
     /// The table for `positions` positions, heads of `head_dim` elements and base `theta`
     /// (10,000 in the paper and in Llama 1 and 2), as f32 on `device`.
     ///
-    /// Frequencies and angles are rounded to f32 where Hugging Face's Llama rounds them, so that
-    /// both rotate by the same angles.
+    /// The numbers are those of [`crate::kernels::rope::table`].
     ///
     /// # Errors
     /// When `head_dim` is odd or zero.
@@ -32,21 +31,7 @@ impl RopeTable {
             bail!("rope: the head width must be even, not {head_dim}");
         }
         let half = head_dim / 2;
-        let frequencies: Vec<f32> = (0..half)
-            .map(|j| {
-                let exponent = (2 * j) as f32 / head_dim as f32;
-                1.0 / theta.powf(f64::from(exponent)) as f32
-            })
-            .collect();
-        let mut cos = Vec::with_capacity(positions * half);
-        let mut sin = Vec::with_capacity(positions * half);
-        for t in 0..positions {
-            for &frequency in &frequencies {
-                let angle = f64::from(t as f32 * frequency);
-                cos.push(angle.cos() as f32);
-                sin.push(angle.sin() as f32);
-            }
-        }
+        let [cos, sin] = table(positions, head_dim, theta);
         Ok(Self {
             cos: Tensor::from_vec(cos, (positions, half), device)?,
             sin: Tensor::from_vec(sin, (positions, half), device)?,

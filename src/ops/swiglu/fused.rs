@@ -1,7 +1,7 @@
 //! SwiGLU's gate as one node of candle's tape.
 
-use super::cpu;
-use crate::ops::cpu::bridge;
+use crate::kernels::activation;
+use crate::ops::bridge;
 use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor};
 
 /// Arguments: gate, up. Keeps nothing: backward computes σ(gate) again.
@@ -22,7 +22,7 @@ impl CustomOp2 for SwiGlu {
         let gate = bridge::slice(gate, gate_layout)?;
         let up = bridge::slice(up, up_layout)?;
         let mut y = vec![0.0; gate.len()];
-        cpu::forward(gate, up, &mut y);
+        activation::swiglu_split(gate, up, &mut y);
         bridge::result(y, gate_layout.shape())
     }
 
@@ -38,7 +38,7 @@ impl CustomOp2 for SwiGlu {
         let mut dgate = vec![0.0; gate_data.len()];
         let mut dup = vec![0.0; gate_data.len()];
         let dy = bridge::floats(&dy)?;
-        cpu::backward(&gate_data, &up_data, &dy, &mut dgate, &mut dup);
+        activation::swiglu_split_back(&dy, &gate_data, &up_data, &mut dgate, &mut dup);
         Ok((
             Some(bridge::gradient(dgate, gate)?),
             Some(bridge::gradient(dup, up)?),

@@ -5,10 +5,9 @@
 //! Cost: one exponential an element each way; bound by memory.
 
 pub mod composition;
-mod cpu;
 mod fused;
 
-use super::cpu::bridge;
+use super::bridge;
 use candle_core::{Result, Tensor, bail};
 
 /// `gate` and `up` of one shape → that shape.

@@ -5,7 +5,7 @@ use candle_core::{
 };
 use std::ops::Deref;
 
-/// Whether the fused kernels can serve an operation on these tensors.
+/// Whether a node over kernels can serve an operation on these tensors.
 pub(crate) fn fits(tensors: &[&Tensor]) -> bool {
     tensors
         .iter()
