@@ -105,8 +105,10 @@ fn accumulation_equals_the_large_batch_to_rounding() {
 #[test]
 fn killed_runs_resume_to_the_same_bits() {
     let place = Place::new();
-    for family in ["gpt2", "llama"] {
+    for (family, dtype) in [("gpt2", "f32"), ("llama", "f32"), ("gpt2", "bf16")] {
         let flags = [
+            "--dtype",
+            dtype,
             "--iterations",
             "60",
             "--checkpoint-every",
@@ -120,9 +122,9 @@ fn killed_runs_resume_to_the_same_bits() {
             "--batch-size",
             "16",
         ];
-        let whole = format!("{family}-whole");
+        let whole = format!("{family}-{dtype}-whole");
         place.train(&whole, &flags).assert().success();
-        let name = format!("{family}-killed");
+        let name = format!("{family}-{dtype}-killed");
         let run = place.run(&name);
         let mut kills = 0;
         for attempt in 0..200u64 {
@@ -154,7 +156,7 @@ fn killed_runs_resume_to_the_same_bits() {
         assert_eq!(
             results(&place.run(&whole)),
             results(&run),
-            "{family}, {kills} kills"
+            "{family} {dtype}, {kills} kills"
         );
     }
 }

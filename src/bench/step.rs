@@ -7,7 +7,7 @@ use super::on_threads;
 use super::peak::{Bandwidth, FlopPeak};
 use super::process::{Counts, PerStep, peak_resident};
 use crate::error::Result;
-use crate::kernels::gemm::Precision;
+use crate::kernels::gemm::{Micro, Precision};
 use crate::model::ModelConfig;
 use crate::model::flops::{ForwardFlops, TRAIN_OVER_FORWARD};
 use crate::text::loader::{MicroBatch, StepBatch};
@@ -52,6 +52,9 @@ pub struct OpTime {
     pub seconds: f64,
     pub flops: f64,
     pub bytes: f64,
+    /// What the machine could do it in: its operations at the peak or its bytes at the memory's
+    /// bandwidth, whichever takes longer (a working set inside the caches may beat the latter).
+    pub floor_seconds: f64,
 }
 
 /// What can be timed.
@@ -79,6 +82,7 @@ impl Subject for Trainer {
             seconds: t.elapsed.as_secs_f64(),
             flops: t.flops,
             bytes: t.bytes,
+            floor_seconds: 0.0,
         });
         Ok(times.collect())
     }
@@ -130,10 +134,22 @@ pub struct StepReport {
     pub sequence_length: usize,
     pub batch_size: usize,
     pub grad_accumulation: usize,
+    /// Activations inside blocks computed again on the way back.
+    pub recompute: bool,
+    /// The micro-kernel of the products.
+    pub kernel: &'static str,
     pub tokens_per_step: u64,
     pub warmup_steps: usize,
     pub steps: usize,
-    pub tokens_per_second: Spread,
+    /// Of the median step.
+    pub tokens_per_second: f64,
+    /// 10⁹ operations a second of the median step, counted as `causal` counts.
+    pub gflops: f64,
+    /// `gflops` over the peak of the step's dtype.
+    pub fraction_of_peak: f64,
+    /// Bytes, over the whole process until the last timed step.
+    pub peak_rss: Option<u64>,
+    pub tokens_per_second_spread: Spread,
     pub seconds_per_step: Spread,
     /// As executed where attention leaves out what the causal mask hides: the pairs of a query and
     /// a key that it may see are S(S+1)/2 of S². Recomputation is not counted.
@@ -142,8 +158,6 @@ pub struct StepReport {
     pub full_square: Rate,
     pub peak: FlopPeak,
     pub bandwidth: Bandwidth,
-    /// Bytes, over the whole process until the last timed step.
-    pub peak_resident_bytes: Option<u64>,
     pub per_step: PerStep,
     /// Mean loss of the first step, before any update: about ln V.
     pub first_loss: f64,
@@ -201,13 +215,17 @@ pub fn measure(
     }
     let steps = seconds.len();
     let per_step = Counts::now().since(&before, steps);
-    let peak_resident_bytes = peak_resident();
-    let ops = subject.op_times(next())?;
+    let peak_rss = peak_resident();
+    let mut ops = subject.op_times(next())?;
     drop(subject);
 
     let (peak_after, bandwidth) =
         on_threads(threads, || (FlopPeak::measure(), Bandwidth::measure()));
     let peak = peak_before.max(peak_after);
+    for op in &mut ops {
+        let (flops, bytes) = (peak.of(precision), bandwidth.best());
+        op.floor_seconds = (op.flops / flops).max(op.bytes / bytes);
+    }
     let tokens = config.tokens_per_step();
     let seconds_per_step = Spread::of(seconds);
     let s = config.train.sequence_length;
@@ -222,6 +240,7 @@ pub fn measure(
             of_peak: flops_per_second / peak.of(precision),
         }
     };
+    let causal = rate(forward.causal(s));
     let tokens_a_second = |seconds: f64| tokens as f64 / seconds;
     Ok(StepReport {
         implementation,
@@ -234,21 +253,26 @@ pub fn measure(
         sequence_length: s,
         batch_size: config.train.batch_size,
         grad_accumulation: config.train.grad_accumulation,
+        recompute: config.train.recompute,
+        kernel: Micro::of(precision).name,
         tokens_per_step: tokens,
         warmup_steps: length.warmup,
         steps,
-        tokens_per_second: Spread {
+        tokens_per_second: tokens_a_second(seconds_per_step.median),
+        gflops: causal.flops_per_second / 1e9,
+        fraction_of_peak: causal.of_peak,
+        peak_rss,
+        tokens_per_second_spread: Spread {
             median: tokens_a_second(seconds_per_step.median),
             min: tokens_a_second(seconds_per_step.max),
             max: tokens_a_second(seconds_per_step.min),
         },
-        causal: rate(forward.causal(s)),
+        causal,
         full_square: rate(forward.executed()),
         seconds_per_step,
         model,
         peak,
         bandwidth,
-        peak_resident_bytes,
         per_step,
         first_loss,
         last_loss,

@@ -154,7 +154,8 @@ struct TrainingFlags {
     /// Largest global gradient norm; 0: never clip
     #[arg(long)]
     grad_clip: Option<f64>,
-    /// What products are computed in
+    /// bf16: operands of products and kept activations rounded, weights f32; auto: the fastest
+    /// that this processor has in hardware; f32 if not given
     #[arg(long)]
     dtype: Option<Dtype>,
     /// Computes activations again on the way back: less memory, a third more work

@@ -22,9 +22,9 @@ pub enum Purpose {
 /// Regions start at multiples of this many bytes.
 const ALIGN: usize = 64;
 /// Logits that exist at a time, in numbers.
-const LOGITS: usize = 1 << 25;
+const LOGITS: usize = if cfg!(test) { 1 << 9 } else { 1 << 25 };
 /// Fewest rows of logits at a time: the head's gradient is read and written once a block of rows.
-const FEWEST_ROWS: usize = 256;
+const FEWEST_ROWS: usize = if cfg!(test) { 5 } else { 256 };
 
 /// The program of a micro-batch of `batch` sequences of `positions` tokens.
 ///
@@ -38,6 +38,11 @@ pub fn program(
     purpose: Purpose,
     act_bytes: usize,
 ) -> Program {
+    assert!(
+        batch > 0 && (1..=config.max_positions).contains(&positions),
+        "{batch} sequences of {positions} tokens; the model takes at most {}",
+        config.max_positions
+    );
     let mut offset = 0;
     let mut spans = HashMap::new();
     for spec in specs {
@@ -167,14 +172,7 @@ impl Builder<'_> {
             false => ("model.embed_tokens.weight", "model.norm"),
         };
         let tokens = self.span(embedding);
-        let positions = is_gpt2.then(|| {
-            let table = self.span("transformer.wpe.weight");
-            // Of the learned positions those that occur.
-            Span {
-                len: self.sizes.positions * d,
-                ..table
-            }
-        });
+        let positions = is_gpt2.then(|| self.span("transformer.wpe.weight"));
         let head = match self.config.tied {
             true => tokens,
             false => self.span("lm_head.weight"),

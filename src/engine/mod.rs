@@ -85,16 +85,27 @@ impl Engine {
     }
 
     /// Mean loss over equally large micro-batches in nats, and its gradient by every parameter.
+    ///
+    /// # Panics
+    /// Micro-batches differ in size, or a stream drops where the model does not (or the reverse).
     pub fn gradients<'a>(
         &mut self,
         micro_batches: impl ExactSizeIterator<Item = (Tokens<'a>, DropoutStream)>,
     ) -> f64 {
         self.gradients.grow(self.params.elements());
         let share = 1.0 / micro_batches.len() as f64;
+        let mut size = None;
         let recompute = self.recompute;
         let mut loss = 0.0;
         for (i, (micro, dropout)) in micro_batches.enumerate() {
             let purpose = Purpose::Train { recompute };
+            let n = micro.tokens.len();
+            assert_eq!(*size.get_or_insert(n), n, "micro-batches of one size");
+            assert_eq!(
+                dropout.is_on(),
+                self.config.dropout > 0.0,
+                "the model's dropout"
+            );
             loss += share * self.run(micro, purpose, &dropout, i > 0, share as f32);
         }
         loss
@@ -113,7 +124,8 @@ impl Engine {
         add: bool,
         scale: f32,
     ) -> f64 {
-        assert_eq!(batch.tokens.len(), batch.targets.len());
+        let n = batch.tokens.len();
+        assert!(n > 0 && n == batch.targets.len() && n.is_multiple_of(batch.rows));
         let shape = (batch.rows, batch.tokens.len() / batch.rows, purpose);
         let known = self.programs.iter().position(|(s, _)| *s == shape);
         let index = known.unwrap_or_else(|| {

@@ -26,6 +26,12 @@ pub struct Buf {
     pub bytes: usize,
 }
 
+impl Buf {
+    fn overlaps(&self, other: &Buf) -> bool {
+        self.offset < other.offset + other.bytes && other.offset < self.offset + self.bytes
+    }
+}
+
 /// A run of the flat parameters (and of their gradients and moments).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Span {
@@ -188,6 +194,19 @@ pub enum Op {
 }
 
 impl Op {
+    /// Of the regions that it writes those whose old contents it needs.
+    fn updates(&self) -> Vec<Buf> {
+        match *self {
+            Op::Rope { qkv, .. } => vec![qkv],
+            Op::LinearInput {
+                finish: FinishBack::Gelu { pre, .. },
+                ..
+            } => vec![pre],
+            Op::NormBack { dx, add: true, .. } | Op::EmbedBack { dx, .. } => vec![dx],
+            _ => vec![],
+        }
+    }
+
     /// What a table of times calls it.
     pub fn name(&self) -> &'static str {
         match self {
@@ -302,20 +321,31 @@ pub struct Program {
 
 impl Program {
     /// # Panics
-    /// An operation writes into a region that it also reads, or beyond the arena: a mistake of the
-    /// builder, found before anything runs.
+    /// A mistake of the builder, found before anything runs: an operation leaves the arena, writes
+    /// into a region that it also reads, or reads a region that another one has overwritten.
     pub fn check(&self) {
+        // What was last written where; a region that is written ends those that it overlaps.
+        let mut alive: Vec<Buf> = Vec::new();
         for op in &self.ops {
             let (reads, writes) = op.regions();
             for (i, w) in writes.iter().enumerate() {
                 assert!(w.offset + w.bytes <= self.bytes, "{op:?} leaves the arena");
                 for other in reads.iter().chain(&writes[i + 1..]) {
-                    let apart = w.offset + w.bytes <= other.offset
-                        || other.offset + other.bytes <= w.offset;
-                    assert!(apart, "{op:?} writes what it reads");
+                    assert!(!w.overlaps(other), "{op:?} writes what it reads");
                 }
             }
+            for read in reads.iter().chain(&op.updates()) {
+                assert!(
+                    alive.contains(read),
+                    "{op:?} reads what is not there any more"
+                );
+            }
+            for w in writes {
+                alive.retain(|buf| !buf.overlaps(&w));
+                alive.push(w);
+            }
         }
+        assert!(alive.contains(&self.losses), "the losses are overwritten");
     }
 
     /// Bytes of an operation's regions and parameters, each counted once: what would move if the

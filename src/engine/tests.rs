@@ -85,10 +85,15 @@ fn compare(config: &ModelConfig, a: &[f32], b: &[f32], tolerance: f64) {
         let off: f64 = a.iter().zip(b).map(|(a, b)| square(f64::from(a - b))).sum();
         let of: f64 = b.iter().map(|&b| square(b.into())).sum();
         // Some gradients are rounding alone: of key biases, of queries that see one key.
-        let ratio = off.sqrt() / (of.sqrt() + 1e-2);
-
+        let floor = 0.02 * (a.len() as f64).sqrt();
+        let ratio = off.sqrt() / (of.sqrt() + floor);
         let (family, name) = (config.family, &spec.name);
-        assert!(ratio < tolerance, "{family:?} {name}: off by {ratio:.2e}");
+        assert!(
+            ratio < tolerance,
+            "{family:?} {name}: off by {ratio:.2e} of {of:.2e}, dropout {}, {} positions",
+            config.dropout,
+            a.len()
+        );
     }
 }
 
@@ -159,11 +164,20 @@ fn bf16_stays_near_f32() {
 
 #[test]
 fn bits_do_not_depend_on_the_number_of_threads() {
-    for config in models() {
+    // Large enough for several tiles, blocks of rows and blocks of logits.
+    let wide = |family| {
+        let mut config = tiny(family, true);
+        (config.n_embd, config.n_head, config.head_dim) = (192, 3, 64);
+        config.n_kv_head = if family == Family::Llama { 1 } else { 3 };
+        (config.intermediate_size, config.vocab_size) = (300, 600);
+        (config.max_positions, config.dropout) = (100, 0.1);
+        config
+    };
+    for config in [wide(Family::Gpt2), wide(Family::Llama)] {
         let bits = |threads: usize, precision: Precision| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
             pool.build().unwrap().install(|| {
-                let ids = ids(&config, 3, 7, 1);
+                let ids = ids(&config, 3, 100, 1);
                 let mut engine = engine(&config, precision, false);
                 let dropout = DropoutStream::new(config.dropout, 1, 2, 3);
                 let loss = engine.gradients([(tokens(&ids, 3), dropout)].into_iter());
@@ -172,6 +186,33 @@ fn bits_do_not_depend_on_the_number_of_threads() {
         };
         for precision in [Precision::F32, Precision::Bf16] {
             assert!(bits(1, precision) == bits(3, precision));
+        }
+    }
+}
+
+/// Shapes share an arena and scratch: what one leaves there must not reach another.
+#[test]
+fn every_shape_is_as_if_it_were_the_first() {
+    for config in models() {
+        for precision in [Precision::F32, Precision::Bf16] {
+            let mut used = engine(&config, precision, false);
+            let dropout = || DropoutStream::new(config.dropout, 1, 2, 3);
+            let shapes = [(2, config.max_positions), (3, 5), (1, 1), (2, 8)];
+            for (i, (rows, positions)) in shapes.into_iter().enumerate() {
+                let ids = ids(&config, rows, positions, i as u32);
+                let mut fresh = engine(&config, precision, false);
+                assert_eq!(
+                    used.loss(tokens(&ids, rows)),
+                    fresh.loss(tokens(&ids, rows))
+                );
+                let batch = [
+                    (tokens(&ids, rows), dropout()),
+                    (tokens(&ids, rows), dropout()),
+                ];
+                let loss = used.gradients(batch.clone().into_iter());
+                assert_eq!(loss, fresh.gradients(batch.into_iter()));
+                assert!(used.flat_gradients() == fresh.flat_gradients());
+            }
         }
     }
 }

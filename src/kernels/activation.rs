@@ -39,11 +39,12 @@ fn swiglu_back<const FMA: bool>(dy: f32, g: f32, u: f32) -> [f32; 3] {
 }
 
 simd! {
-    /// `line` holds x without its bias: `pre = x + bias`, `out = gelu(x + bias)`.
+    /// `line` holds x without its bias: `pre = x + bias`, `out = gelu(pre)`, of `pre` as it is
+    /// stored, which is what the backward pass will see.
     pub fn gelu_line<FMA; E: Element>(line: &[f32], bias: &[f32], pre: &mut [E], out: &mut [E]) {
         for (((&x, b), pre), out) in line.iter().zip(bias).zip(pre).zip(out) {
-            let x = x + b;
-            *pre = E::from_f32(x);
+            *pre = E::from_f32(x + b);
+            let x = pre.to_f32();
             *out = E::from_f32(x * gelu_gate::<FMA>(x));
         }
     }

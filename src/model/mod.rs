@@ -191,6 +191,11 @@ impl DropoutStream {
         DropoutStream { p, key, site: 0 }
     }
 
+    /// Whether anything is dropped.
+    pub fn is_on(&self) -> bool {
+        self.p > 0.0
+    }
+
     /// The mask of the next site, `None` when dropout is off.
     fn next(&mut self) -> Option<ops::Dropout> {
         self.site += 1;

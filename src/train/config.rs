@@ -83,7 +83,7 @@ pub struct TrainSection {
     pub recompute: bool,
 }
 
-/// The number format of a run. Weights, moments, norms, softmax and sums are f32 always.
+/// What a step computes in. Weights, moments, norms, softmax and sums are f32 always.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Dtype {
@@ -116,13 +116,10 @@ impl Dtype {
             }
             (Dtype::Auto, false) => {
                 *self = Dtype::F32;
-                Some("dtype auto: f32, since this processor has no bf16 products".into())
+                Some("dtype auto: f32, since there are no bf16 products for this processor (they need AVX512-BF16)".into())
             }
             (Dtype::Bf16, false) => Some(
-                "this processor has no bf16 products (AVX512-BF16); bf16 is rounded and multiplied as f32, which is slower than --dtype f32".into(),
-            ),
-            (Dtype::F32, true) => Some(
-                "this processor multiplies bf16 in hardware; --dtype bf16 would train faster".into(),
+                "there are no bf16 products for this processor (they need AVX512-BF16), so bf16 is rounded and multiplied as f32; --dtype f32 is as fast and more exact".into(),
             ),
             _ => None,
         }
@@ -299,6 +296,10 @@ impl RunConfig {
             }
             let keys = keys.as_table().expect("every section is a table");
             for (key, value) in keys {
+                // Changes what is kept in memory, not one bit of what comes out.
+                if key == "recompute" {
+                    continue;
+                }
                 let there = &theirs[section][key];
                 if value != there {
                     list.push(format!("{section}.{key} is {value} and was {there}"));

@@ -158,7 +158,7 @@ impl Run {
         let dir = RunDir::open(dir)?;
         rundir::sweep(dir.path())?;
         let run_file::RunFile {
-            config,
+            mut config,
             init_from,
             dataset,
             data_fingerprint,
@@ -181,6 +181,7 @@ impl Run {
             )));
         }
         let mut notices = Vec::new();
+        notices.extend(config.train.dtype.resolve());
         let trainer = match newest {
             None => new_trainer(&config, &source, init_from.as_deref())?,
             Some(newest) => {

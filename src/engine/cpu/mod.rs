@@ -137,7 +137,8 @@ impl Cpu {
         self.scratch.starts.grow(s.vocab + 1);
         self.scratch.order.grow(n);
         self.arena.grow(program.bytes);
-        if self.rope[0].len() < s.positions * s.head_dim / 2 {
+        let turns = program.ops.iter().any(|op| matches!(op, Op::Rope { .. }));
+        if turns && self.rope[0].len() < s.positions * (s.head_dim / 2) {
             self.rope = rope::table(s.positions, s.head_dim, s.rope_theta);
         }
     }
@@ -155,7 +156,7 @@ impl Run<'_> {
                 site,
             } => {
                 let ids = batch.tokens;
-                let positions = positions.map(|p| span(batch.weights, p));
+                let positions = positions.map(|p| &span(batch.weights, p)[..s.positions * d]);
                 let table = span(batch.weights, tokens);
                 table::forward(
                     ids,
@@ -244,7 +245,8 @@ impl Run<'_> {
                     if !batch.add {
                         out.fill(0.0);
                     }
-                    table::positions_backward(dx, d, out);
+                    // Positions beyond the batch's have no gradient, whatever was there before.
+                    table::positions_backward(dx, d, &mut out[..s.positions * d]);
                 }
             }
         }

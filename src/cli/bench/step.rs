@@ -1,0 +1,269 @@
+//! `lehr bench step`: whole training steps.
+
+use super::{gflops, print_json, print_machine, print_peaks, row};
+use crate::bench::process::LARGE;
+use crate::bench::step::{self, Implementation, Length, OpTime, Rate, StepReport, Timed};
+use crate::cli::flops::vocabulary;
+use crate::cli::format::{count, thousands};
+use crate::cli::train::{ModelFlags, lay};
+use crate::error::{Error, Result};
+use crate::train::RunConfig;
+use crate::train::config::Dtype;
+use crate::train::recipe::Layers;
+use std::num::NonZeroUsize;
+use toml::Value;
+
+/// Whole training steps of a recipe's model on random tokens
+#[derive(clap::Args)]
+#[command(
+    args_override_self = true,
+    allow_negative_numbers = true,
+    after_help = "Example:\n  lehr bench step --config bench-gpt2-10m --steps 20"
+)]
+pub(super) struct Args {
+    /// Recipe: the name of one that ships, or a TOML file
+    #[arg(long, value_name = "NAME|FILE")]
+    config: Option<String>,
+    /// Sets any key of the configuration
+    #[arg(long, value_name = "SECTION.KEY=VALUE")]
+    set: Vec<String>,
+    #[command(flatten)]
+    model: ModelFlags,
+    /// Rows of the embedding
+    #[arg(long)]
+    vocab_size: Option<i64>,
+    /// Tokens a sequence
+    #[arg(long)]
+    sequence_length: Option<i64>,
+    /// Sequences a micro-batch
+    #[arg(long)]
+    batch_size: Option<i64>,
+    /// Micro-batches a step
+    #[arg(long, alias = "grad-accumulation")]
+    acc_steps: Option<i64>,
+    /// Of weights and tokens
+    #[arg(long)]
+    seed: Option<i64>,
+    /// What products are computed in
+    #[arg(long)]
+    dtype: Option<Dtype>,
+    /// Who computes the step
+    #[arg(long, value_enum, default_value_t = Implementation::Lehr)]
+    implementation: Implementation,
+    /// Steps on the clock
+    #[arg(long, default_value = "10")]
+    steps: NonZeroUsize,
+    /// Seconds on the clock instead, three steps at least
+    #[arg(long, conflicts_with = "steps")]
+    seconds: Option<f64>,
+    /// Steps before the clock runs
+    #[arg(long, default_value = "2")]
+    warmup: NonZeroUsize,
+    /// Prints one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+impl Args {
+    fn config(&self) -> Result<RunConfig> {
+        let mut layers = Layers::new();
+        if let Some(recipe) = &self.config {
+            layers.recipe(recipe)?;
+        }
+        // A few steps have no schedule, and how many is not the recipe's to say.
+        let steps = match self.seconds {
+            Some(_) => 1_000_000,
+            None => self.warmup.get() + self.steps.get(),
+        };
+        for (key, value) in [
+            ("schedule.scheduler", Value::String("constant".into())),
+            ("schedule.warmup", Value::String("0".into())),
+            ("train.iterations", Value::Integer(steps as i64)),
+        ] {
+            layers.set(key, value, "lehr bench")?;
+        }
+        self.model.lay(&mut layers)?;
+        for (flag, key, value) in [
+            ("--vocab-size", "data.vocab_size", self.vocab_size),
+            (
+                "--sequence-length",
+                "train.sequence_length",
+                self.sequence_length,
+            ),
+            ("--batch-size", "train.batch_size", self.batch_size),
+            ("--acc-steps", "train.grad_accumulation", self.acc_steps),
+            ("--seed", "train.seed", self.seed),
+        ] {
+            lay(&mut layers, flag, key, value.map(Value::Integer))?;
+        }
+        let dtype = self.dtype.map(|d| Value::String(d.to_string()));
+        lay(&mut layers, "--dtype", "train.dtype", dtype)?;
+        for assignment in &self.set {
+            layers.assign(assignment)?;
+        }
+        layers.finish()
+    }
+}
+
+pub(super) fn run(args: Args) -> Result<()> {
+    let timed = match args.seconds {
+        Some(s) if s.is_finite() && s >= 0.0 => Timed::Seconds(s),
+        Some(s) => {
+            return Err(Error::input(format!("--seconds {s}: it must be 0 or more")));
+        }
+        None => Timed::Steps(args.steps.get()),
+    };
+    let mut config = args.config()?;
+    if args.implementation == Implementation::Candle && config.train.dtype == Dtype::Auto {
+        config.train.dtype = Dtype::F32;
+    }
+    if let Some(notice) = config.train.dtype.resolve() {
+        eprintln!("note  {notice}");
+    }
+    if args.implementation == Implementation::Candle && config.train.dtype == Dtype::Bf16 {
+        return Err(Error::input(
+            "--dtype bf16: plain candle widens bf16 to f32, and is measured in f32; give --dtype f32",
+        ));
+    }
+    let vocab_size = match config.data.vocab_size {
+        0 => vocabulary(&config.data.tokenizer).ok_or_else(|| {
+            Error::input(format!(
+                "the vocabulary of the tokenizer {} is known only from its text; give --vocab-size N",
+                config.data.tokenizer
+            ))
+        })?,
+        n => n,
+    };
+    let length = Length {
+        warmup: args.warmup.get(),
+        timed,
+    };
+    let report = step::measure(args.implementation, &config, vocab_size, length)?;
+    if args.json {
+        return print_json(&report);
+    }
+    print_step(&report);
+    Ok(())
+}
+
+fn print_step(r: &StepReport) {
+    let m = &r.model;
+    let who = match r.implementation {
+        Implementation::Lehr => "",
+        Implementation::Candle => ", plain candle",
+    };
+    row(
+        "model",
+        &format!(
+            "{} {} × {}, {} heads ({} key/value), MLP {}, V {}, {} parameters",
+            m.family,
+            m.n_layer,
+            m.n_embd,
+            m.n_head,
+            m.n_kv_head,
+            m.intermediate_size,
+            m.vocab_size,
+            thousands(r.params as u64)
+        ),
+    );
+    row(
+        "step",
+        &format!(
+            "{} × {} × {} tokens in {}{who}; {} timed after {}",
+            r.grad_accumulation, r.batch_size, r.sequence_length, r.dtype, r.steps, r.warmup_steps
+        ),
+    );
+    print_machine(&r.machine);
+    print_peaks(&r.peak, &r.bandwidth);
+    println!("\n{:<18}{:>14}{:>14}{:>14}", "", "median", "min", "max");
+    let t = &r.tokens_per_second_spread;
+    let whole = |x: f64| thousands(x.round() as u64);
+    println!(
+        "{:<18}{:>14}{:>14}{:>14}",
+        "tokens/s",
+        whole(t.median),
+        whole(t.min),
+        whole(t.max)
+    );
+    let t = &r.seconds_per_step;
+    let ms = |x: f64| format!("{:.1}", 1e3 * x);
+    println!(
+        "{:<18}{:>14}{:>14}{:>14}\n",
+        "ms a step",
+        ms(t.median),
+        ms(t.min),
+        ms(t.max)
+    );
+    let rate = |name: &str, rate: &Rate, what: &str| {
+        let text = format!(
+            "{} of {}FLOP, {:.1} % of the peak ({what})",
+            gflops(rate.flops_per_second),
+            count(rate.flops_per_step),
+            100.0 * rate.of_peak
+        );
+        row(name, &text);
+    };
+    rate("causal", &r.causal, "as executed");
+    rate("full square", &r.full_square, "the convention");
+    let peak = match r.peak_rss {
+        Some(bytes) => format!("{:.0} MB", bytes as f64 / 1e6),
+        None => "not known on this system".into(),
+    };
+    row("peak memory", &peak);
+    let each = |n: Option<f64>| n.map_or("?".into(), |n| format!("{n:.1}"));
+    let p = &r.per_step;
+    row(
+        "a step takes",
+        &format!(
+            "{} page faults ({} from disk), {} allocations of {} KiB or more ({} MB)",
+            each(p.minor_faults.zip(p.major_faults).map(|(a, b)| a + b)),
+            each(p.major_faults),
+            each(p.large_allocations),
+            LARGE >> 10,
+            each(p.large_allocated_bytes.map(|b| b / 1e6))
+        ),
+    );
+    row(
+        "loss",
+        &format!(
+            "{:.3} at first (ln V is {:.3}), {:.3} at last",
+            r.first_loss,
+            (m.vocab_size as f64).ln(),
+            r.last_loss
+        ),
+    );
+    print_ops(&r.ops);
+}
+
+fn print_ops(ops: &[OpTime]) {
+    if ops.is_empty() {
+        return;
+    }
+    let total: f64 = ops.iter().map(|op| op.seconds).sum();
+    println!(
+        "\n{:<27}{:>10}{:>10}{:>10}{:>11}{:>11}",
+        "op", "ms", "floor", "share", "GFLOP/s", "GB/s"
+    );
+    for op in ops {
+        let per_second = |n: f64| match n > 0.0 {
+            true => format!("{:.1}", n / op.seconds.max(1e-9) / 1e9),
+            false => String::new(),
+        };
+        println!(
+            "{:<27}{:>10.2}{:>10.2}{:>8.1} %{:>11}{:>11}",
+            op.name,
+            1e3 * op.seconds,
+            1e3 * op.floor_seconds,
+            100.0 * op.seconds / total,
+            per_second(op.flops),
+            per_second(op.bytes)
+        );
+    }
+    let floor: f64 = ops.iter().map(|op| op.floor_seconds).sum();
+    println!(
+        "{:<27}{:>10.2}{:>10.2}",
+        "together",
+        1e3 * total,
+        1e3 * floor
+    );
+}
