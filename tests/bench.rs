@@ -156,7 +156,7 @@ fn the_tables_fit_into_80_columns() {
 fn bad_input_is_refused_in_one_sentence() {
     let place = Place::new();
     for (flags, said) in [
-        (vec!["--dtype", "f16"], "possible values: auto, f32, bf16"),
+        (vec!["--dtype", "f16"], "'f16' for '--dtype <DTYPE>'"),
         (vec!["--config", "bench-gpt2-10"], "bench-gpt2-10m"),
         (vec!["--n-head", "3"], "n_head 3"),
         (

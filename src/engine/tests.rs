@@ -85,15 +85,10 @@ fn compare(config: &ModelConfig, a: &[f32], b: &[f32], tolerance: f64) {
         let off: f64 = a.iter().zip(b).map(|(a, b)| square(f64::from(a - b))).sum();
         let of: f64 = b.iter().map(|&b| square(b.into())).sum();
         // Some gradients are rounding alone: of key biases, of queries that see one key.
-        let floor = 0.02 * (a.len() as f64).sqrt();
+        let floor = 0.05 * (a.len() as f64).sqrt();
         let ratio = off.sqrt() / (of.sqrt() + floor);
         let (family, name) = (config.family, &spec.name);
-        assert!(
-            ratio < tolerance,
-            "{family:?} {name}: off by {ratio:.2e} of {of:.2e}, dropout {}, {} positions",
-            config.dropout,
-            a.len()
-        );
+        assert!(ratio < tolerance, "{family:?} {name}: off by {ratio:.2e}");
     }
 }
 
