@@ -243,7 +243,8 @@ impl Observer for Screen {
     }
 
     fn noticed(&mut self, message: &str) {
-        self.print(&format!("note  {message}"));
+        let lines = wrap(message, WIDTH - 6, "      ");
+        self.print(&format!("note  {}", lines.trim_start()));
     }
 }
 

@@ -22,7 +22,7 @@ pub enum Purpose {
 /// Regions start at multiples of this many bytes.
 const ALIGN: usize = 64;
 /// Logits that exist at a time, in numbers.
-const LOGITS: usize = if cfg!(test) { 1 << 9 } else { 1 << 25 };
+const LOGITS: usize = if cfg!(test) { 1 << 9 } else { 1 << 24 };
 /// Fewest rows of logits at a time: the head's gradient is read and written once a block of rows.
 const FEWEST_ROWS: usize = if cfg!(test) { 5 } else { 256 };
 

@@ -1,7 +1,7 @@
 //! The training step: loss, gradients and weights in flat buffers that live as long as the run.
 //!
 //! A step is a [`Program`]: data that [`build`] makes of a model and a shape, and that a device
-//! runs ([`cpu`]). The backward pass is written out, not recorded: activations lie in one
+//! runs (`cpu`). The backward pass is written out, not recorded: activations lie in one
 //! arena and go as soon as they are not needed, weight gradients are accumulated by the products
 //! that make them, and nothing is allocated once a shape has been seen. Candle's tape over
 //! [`crate::ops`] computes the same gradients and is the oracle of all this.

@@ -1,7 +1,7 @@
 //! A step as data: operations in order, over spans of flat parameters and regions of one arena.
 //!
 //! A program is made once for a shape ([`super::build`]) and run for every micro-batch. It knows no
-//! device: [`super::cpu`] is what runs it here. Regions are reused as soon as nothing reads them
+//! device: `engine::cpu` is what runs it here. Regions are reused as soon as nothing reads them
 //! any more, which [`Program::check`] verifies operation by operation.
 
 use crate::kernels::WeightLayout;

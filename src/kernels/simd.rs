@@ -1,8 +1,8 @@
 //! Loops that the compiler vectorises for the CPU it finds at run time.
 //!
-//! [`simd!`] compiles a function body once for AVX-512, once for AVX2 with FMA and once for the
+//! `simd!` compiles a function body once for AVX-512, once for AVX2 with FMA and once for the
 //! target's baseline, and picks at run time. The body is plain Rust over slices; sums go through
-//! [`Lanes`], which fixes their order, so the vector width never shows in the result. Only
+//! `Lanes`, which fixes their order, so the vector width never shows in the result. Only
 //! fused multiply-add does.
 
 /// Independent partial sums of a reduction: enough for four 256-bit registers.

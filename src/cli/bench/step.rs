@@ -4,7 +4,7 @@ use super::{gflops, print_json, print_machine, print_peaks, row};
 use crate::bench::process::LARGE;
 use crate::bench::step::{self, Implementation, Length, OpTime, Rate, StepReport, Timed};
 use crate::cli::flops::vocabulary;
-use crate::cli::format::{count, thousands};
+use crate::cli::format::{count, thousands, wrap};
 use crate::cli::train::{ModelFlags, lay};
 use crate::error::{Error, Result};
 use crate::train::RunConfig;
@@ -118,7 +118,7 @@ pub(super) fn run(args: Args) -> Result<()> {
         config.train.dtype = Dtype::F32;
     }
     if let Some(notice) = config.train.dtype.resolve() {
-        eprintln!("note  {notice}");
+        eprintln!("note  {}", wrap(&notice, 74, "      ").trim_start());
     }
     if args.implementation == Implementation::Candle && config.train.dtype == Dtype::Bf16 {
         return Err(Error::input(

@@ -3,10 +3,8 @@
 use crate::engine::program::Buf;
 use crate::memory::Block;
 
-/// Regions are read and written through a shared reference: [`Program::check`] has made sure that
+/// Regions are read and written through a shared reference: `Program::check` has made sure that
 /// no operation writes into a region that it also reads, and operations run one after another.
-///
-/// [`Program::check`]: crate::engine::program::Program::check
 pub struct Arena {
     bytes: Block<u8>,
 }

@@ -127,8 +127,13 @@ impl Cpu {
                 WeightLayout::OutIn => len(n, w.inputs),
             },
             Op::Loss { head, rows, dx, .. } => {
-                let back = len(head.outputs, head.inputs) + len(*rows, head.inputs);
-                len(head.inputs, head.outputs) + if dx.is_some() { back } else { 0 }
+                let forward = len(head.inputs, head.outputs);
+                let back = if dx.is_some() {
+                    len(*rows, head.inputs)
+                } else {
+                    0
+                };
+                forward.max(len(head.outputs, head.inputs)) + back
             }
             _ => 0,
         });
