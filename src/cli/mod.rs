@@ -49,7 +49,8 @@ enum Command {
 /// Parses the command line, runs the verb, and reports an error as one sentence on stderr.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
-    match run(cli.command) {
+    let asked = crate::kernels::cpu::asked().map_err(Error::input);
+    match asked.and_then(|_| run(cli.command)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => {
             match &e {

@@ -60,19 +60,31 @@ pub fn detected() -> Level {
 /// lowers it to (for tests; read once).
 ///
 /// # Panics
-/// `LEHR_CPU` names no level.
+/// `LEHR_CPU` names no level; [`asked`] says so beforehand.
 #[inline]
 pub fn level() -> Level {
     static LEVEL: OnceLock<Level> = OnceLock::new();
-    *LEVEL.get_or_init(|| match std::env::var("LEHR_CPU") {
-        Ok(name) if !name.is_empty() => Level::named(&name)
-            .unwrap_or_else(|| {
-                let names = Level::ALL.map(|(_, name)| name).join(", ");
-                panic!("LEHR_CPU={name}: choose one of {names}")
-            })
-            .min(detected()),
-        _ => detected(),
+    *LEVEL.get_or_init(|| match asked() {
+        Ok(asked) => asked.map_or(detected(), |level| level.min(detected())),
+        Err(message) => panic!("{message}"),
     })
+}
+
+/// What `LEHR_CPU` asks for.
+///
+/// # Errors
+/// A name that there is not, in one sentence.
+pub fn asked() -> Result<Option<Level>, String> {
+    match std::env::var("LEHR_CPU") {
+        Ok(name) if !name.is_empty() => match Level::named(&name) {
+            Some(level) => Ok(Some(level)),
+            None => {
+                let names = Level::ALL.map(|(_, name)| name).join(", ");
+                Err(format!("LEHR_CPU={name}: choose one of {names}"))
+            }
+        },
+        _ => Ok(None),
+    }
 }
 
 #[cfg(test)]

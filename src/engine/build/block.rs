@@ -1,0 +1,336 @@
+//! A block of the model, forward and backward.
+
+use super::Builder;
+use crate::engine::program::{Buf, Finish, FinishBack, Norm, Op, Site, Span, Store, Weight};
+use crate::kernels::norm;
+use crate::model::Family;
+/// The parameters of a block.
+#[derive(Clone, Copy)]
+pub(super) struct Block {
+    pub(super) norm_1: Norm,
+    pub(super) qkv: Weight,
+    pub(super) qkv_bias: Option<Span>,
+    pub(super) out: Weight,
+    pub(super) out_bias: Option<Span>,
+    pub(super) norm_2: Norm,
+    pub(super) up: Weight,
+    pub(super) up_bias: Option<Span>,
+    pub(super) down: Weight,
+    pub(super) down_bias: Option<Span>,
+}
+
+/// The dropout sites of a block, in the order of its forward pass.
+#[derive(Clone, Copy)]
+pub(super) struct Sites {
+    pub(super) attention: Site,
+    pub(super) out: Site,
+    pub(super) mlp: Site,
+}
+
+/// What the backward pass of a block reads.
+pub(super) struct Saved {
+    pub(super) stats_1: Buf,
+    pub(super) qkv: Buf,
+    pub(super) log_sums: Buf,
+    pub(super) attended: Buf,
+    pub(super) middle: Buf,
+    pub(super) stats_2: Buf,
+    /// Before the activation: GELU's argument, or gate and up.
+    pub(super) pre: Buf,
+}
+
+impl Builder<'_> {
+    /// A block from `x`, into `result` if it is wanted (the backward pass does not read it).
+    pub(super) fn forward(
+        &mut self,
+        b: &Block,
+        x: Buf,
+        result: Option<Buf>,
+        sites: Sites,
+    ) -> Saved {
+        let s = self.sizes;
+        let (n, d) = (s.tokens(), s.width);
+        let stats_1 = self.take(n * norm::STATS, Store::F32);
+        let qkv = self.take(n * s.qkv(), Store::Act);
+        let normed = self.take(n * d, Store::Act);
+        self.ops.push(Op::Norm {
+            norm: b.norm_1,
+            x,
+            out: normed,
+            stats: stats_1,
+        });
+        let finish = Finish::Store { out: qkv };
+        self.ops.push(Op::Linear {
+            x: normed,
+            weight: b.qkv,
+            bias: b.qkv_bias,
+            finish,
+        });
+        self.free(normed);
+        if self.config.family == Family::Llama {
+            self.ops.push(Op::Rope { qkv, back: false });
+        }
+        let attended = self.take(n * s.heads * s.head_dim, Store::Act);
+        let log_sums = self.take(n * s.heads, Store::F32);
+        let site = sites.attention;
+        self.ops.push(Op::Attention {
+            qkv,
+            out: attended,
+            log_sums,
+            site,
+        });
+        let middle = self.take(n * d, Store::F32);
+        let finish = Finish::Residual {
+            residual: x,
+            out: middle,
+            site: sites.out,
+        };
+        self.ops.push(Op::Linear {
+            x: attended,
+            weight: b.out,
+            bias: b.out_bias,
+            finish,
+        });
+
+        let stats_2 = self.take(n * norm::STATS, Store::F32);
+        let pre = self.take(n * b.up.outputs, Store::Act);
+        let normed = self.take(n * d, Store::Act);
+        self.ops.push(Op::Norm {
+            norm: b.norm_2,
+            x: middle,
+            out: normed,
+            stats: stats_2,
+        });
+        let act = match self.config.family {
+            Family::Gpt2 => {
+                let act = self.take(n * s.mlp, Store::Act);
+                let finish = Finish::Gelu { pre, out: act };
+                self.ops.push(Op::Linear {
+                    x: normed,
+                    weight: b.up,
+                    bias: b.up_bias,
+                    finish,
+                });
+                self.free(normed);
+                act
+            }
+            Family::Llama => {
+                let finish = Finish::Store { out: pre };
+                self.ops.push(Op::Linear {
+                    x: normed,
+                    weight: b.up,
+                    bias: b.up_bias,
+                    finish,
+                });
+                self.free(normed);
+                let act = self.take(n * s.mlp, Store::Act);
+                if result.is_some() {
+                    self.ops.push(Op::Swiglu {
+                        gate_up: pre,
+                        out: act,
+                    });
+                }
+                act
+            }
+        };
+        if let Some(out) = result {
+            let finish = Finish::Residual {
+                residual: middle,
+                out,
+                site: sites.mlp,
+            };
+            self.ops.push(Op::Linear {
+                x: act,
+                weight: b.down,
+                bias: b.down_bias,
+                finish,
+            });
+        }
+        self.free(act);
+        Saved {
+            stats_1,
+            qkv,
+            log_sums,
+            attended,
+            middle,
+            stats_2,
+            pre,
+        }
+    }
+
+    /// Takes `dx` from the gradient of the block's result to that of its input `x`.
+    pub(super) fn backward(&mut self, b: &Block, x: Buf, saved: Saved, dx: Buf, sites: Sites) {
+        let s = self.sizes;
+        let (n, d) = (s.tokens(), s.width);
+        let Saved {
+            stats_1,
+            qkv,
+            log_sums,
+            attended,
+            middle,
+            stats_2,
+            pre,
+        } = saved;
+
+        let dy = self.masked(dx, sites.mlp);
+        let dpre = self.take(n * b.up.outputs, Store::Act);
+        let act = match self.config.family {
+            Family::Gpt2 => {
+                let finish = FinishBack::Gelu { pre, dpre };
+                self.ops.push(Op::LinearInput {
+                    dy,
+                    weight: b.down,
+                    finish,
+                });
+                pre
+            }
+            Family::Llama => {
+                let act = self.take(n * s.mlp, Store::Act);
+                let finish = FinishBack::Swiglu {
+                    gate_up: pre,
+                    dgate_up: dpre,
+                    act,
+                };
+                self.ops.push(Op::LinearInput {
+                    dy,
+                    weight: b.down,
+                    finish,
+                });
+                act
+            }
+        };
+        self.ops.push(Op::LinearWeight {
+            x: act,
+            dy,
+            weight: b.down,
+            bias: b.down_bias,
+        });
+        self.unmask(dy, dx);
+        self.free(pre);
+        if act != pre {
+            self.free(act);
+        }
+        let normed = self.take(n * d, Store::Act);
+        self.ops.push(Op::Norm {
+            norm: b.norm_2,
+            x: middle,
+            out: normed,
+            stats: stats_2,
+        });
+        self.ops.push(Op::LinearWeight {
+            x: normed,
+            dy: dpre,
+            weight: b.up,
+            bias: b.up_bias,
+        });
+        // The norm's output is not needed any more, and its gradient is as large.
+        let finish = FinishBack::Store { dx: normed };
+        self.ops.push(Op::LinearInput {
+            dy: dpre,
+            weight: b.up,
+            finish,
+        });
+        self.free(dpre);
+        self.ops.push(Op::NormBack {
+            norm: b.norm_2,
+            x: middle,
+            stats: stats_2,
+            dy: normed,
+            dx,
+            add: true,
+        });
+        self.free(normed);
+        self.free(stats_2);
+        self.free(middle);
+
+        let dy = self.masked(dx, sites.out);
+        let dattended = self.take(attended.len, Store::Act);
+        let finish = FinishBack::Store { dx: dattended };
+        self.ops.push(Op::LinearInput {
+            dy,
+            weight: b.out,
+            finish,
+        });
+        self.ops.push(Op::LinearWeight {
+            x: attended,
+            dy,
+            weight: b.out,
+            bias: b.out_bias,
+        });
+        self.unmask(dy, dx);
+        let deltas = self.take(n * s.heads, Store::F32);
+        let dqkv = self.take(qkv.len, Store::Act);
+        self.ops.push(Op::AttentionBack {
+            qkv,
+            out: attended,
+            log_sums,
+            dout: dattended,
+            deltas,
+            dqkv,
+            site: sites.attention,
+        });
+        for done in [deltas, dattended, attended, log_sums, qkv] {
+            self.free(done);
+        }
+        if self.config.family == Family::Llama {
+            self.ops.push(Op::Rope {
+                qkv: dqkv,
+                back: true,
+            });
+        }
+        let normed = self.take(n * d, Store::Act);
+        self.ops.push(Op::Norm {
+            norm: b.norm_1,
+            x,
+            out: normed,
+            stats: stats_1,
+        });
+        self.ops.push(Op::LinearWeight {
+            x: normed,
+            dy: dqkv,
+            weight: b.qkv,
+            bias: b.qkv_bias,
+        });
+        let finish = FinishBack::Store { dx: normed };
+        self.ops.push(Op::LinearInput {
+            dy: dqkv,
+            weight: b.qkv,
+            finish,
+        });
+        self.free(dqkv);
+        self.ops.push(Op::NormBack {
+            norm: b.norm_1,
+            x,
+            stats: stats_1,
+            dy: normed,
+            dx,
+            add: true,
+        });
+        self.free(normed);
+        self.free(stats_1);
+    }
+
+    /// The gradient of a residual branch: the stream's, through the branch's mask if it has one.
+    fn masked(&mut self, dx: Buf, site: Site) -> Buf {
+        if site.is_none() {
+            return dx;
+        }
+        let out = self.take(dx.len, Store::Act);
+        self.ops.push(Op::DropBack { x: dx, out, site });
+        out
+    }
+
+    fn unmask(&mut self, dy: Buf, dx: Buf) {
+        if dy != dx {
+            self.free(dy);
+        }
+    }
+
+    pub(super) fn free_saved(&mut self, s: &Saved) {
+        for buf in [
+            s.stats_1, s.qkv, s.log_sums, s.attended, s.middle, s.stats_2, s.pre,
+        ] {
+            self.free(buf);
+        }
+    }
+}
