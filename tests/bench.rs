@@ -98,9 +98,23 @@ fn steps_of_both_families_and_implementations() {
             positive(&r, "peak_rss");
             assert!(r["per_step"]["minor_faults"].is_number());
         }
-        // The binary counts its allocations everywhere; so small a model makes no large ones.
-        assert_eq!(r["per_step"]["large_allocations"], 0.0);
+        // The binary counts its allocations everywhere. A thread that gets its first task late takes
+        // its scratch late, so that only one thread makes the count certain: see below.
+        assert!(r["per_step"]["large_allocations"].is_number());
         assert!(r["ops"].is_array());
+    }
+}
+
+#[test]
+fn steps_allocate_nothing_large() {
+    let place = Place::new();
+    for family in ["gpt2", "llama"] {
+        let mut command = place.lehr(&["bench", "step", "--json", "--model", family]);
+        command.args(TINY).args(["--n-embd", "128"]);
+        let output = command.env("RAYON_NUM_THREADS", "1").output().unwrap();
+        assert!(output.status.success());
+        let r: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(r["per_step"]["large_allocations"], 0.0, "{r:#}");
     }
 }
 
