@@ -161,6 +161,31 @@ fn killed_runs_resume_to_the_same_bits() {
     }
 }
 
+/// A process can be killed after it saved the last checkpoint and before it removed the oldest.
+#[test]
+fn resuming_removes_what_a_killed_process_had_no_time_to() {
+    let place = Place::new();
+    let flags = ["--iterations", "12", "--checkpoint-every", "3"];
+    place.train("a", &flags).assert().success();
+    let run = place.run("a");
+    let saved = || -> Vec<bool> {
+        let steps = (3..=12).step_by(3);
+        steps
+            .map(|s| run.join(format!("step-{s:08}")).exists())
+            .collect()
+    };
+    assert_eq!(saved(), [false, false, true, true]);
+    let copy = run.join("step-00000006");
+    std::fs::create_dir(&copy).unwrap();
+    for file in std::fs::read_dir(run.join("step-00000009")).unwrap() {
+        let file = file.unwrap();
+        std::fs::copy(file.path(), copy.join(file.file_name())).unwrap();
+    }
+    assert_eq!(saved(), [false, true, true, true]);
+    place.lehr(&["resume", "checkpoints/a"]).assert().success();
+    assert_eq!(saved(), [false, false, true, true]);
+}
+
 #[cfg(unix)]
 #[test]
 fn ctrl_c_saves_and_prints_the_line_that_resumes() {

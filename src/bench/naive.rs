@@ -267,27 +267,9 @@ fn angles(t: usize, width: usize, theta: f64) -> candle_core::Result<(Tensor, Te
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::config::tests::tiny;
     use crate::model::{DropoutStream, LanguageModel};
     use crate::text::loader::MicroBatch;
-
-    fn tiny(family: Family, tied: bool) -> ModelConfig {
-        ModelConfig {
-            family,
-            vocab_size: 13,
-            max_positions: 8,
-            n_layer: 2,
-            n_head: 2,
-            n_kv_head: if family == Family::Llama { 1 } else { 2 },
-            n_embd: 8,
-            head_dim: 4,
-            intermediate_size: 16,
-            tied,
-            dropout: 0.0,
-            norm_eps: 1e-5,
-            rope_theta: 10000.0,
-            init_std: 0.2,
-        }
-    }
 
     fn batch() -> MicroBatch {
         MicroBatch {

@@ -106,21 +106,14 @@ fn f32_loop() -> Loop {
     }
 }
 
-/// Whether this CPU multiplies bf16 by an instruction that Rust knows.
-pub fn has_bf16() -> bool {
-    #[cfg(target_arch = "x86_64")]
-    return is_x86_feature_detected!("avx512bf16") && is_x86_feature_detected!("avx512f");
-    #[cfg(not(target_arch = "x86_64"))]
-    false
-}
-
-/// bf16 pairs into f32 sums, where the CPU has an instruction for them that Rust knows.
+/// bf16 pairs into f32 sums, where the products' kernels may use an instruction for them: otherwise
+/// bf16 is multiplied as f32, whose peak then counts.
 fn bf16_loop() -> Option<Loop> {
     #[cfg(target_arch = "x86_64")]
-    if has_bf16() {
+    if crate::kernels::gemm::has_bf16() {
         return Some(Loop {
             flops: (x86::CHAINS_512 * 32 * 2) as f64,
-            // SAFETY: the CPU has AVX512-BF16.
+            // SAFETY: the CPU has AVX512-BF16, or the kernels would not use it.
             run: |rounds| unsafe { x86::avx512_bf16(rounds) },
         });
     }

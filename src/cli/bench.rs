@@ -8,7 +8,7 @@ use crate::bench::peak::{Bandwidth, FlopPeak};
 use crate::bench::product::{self, ProductReport};
 use crate::bench::{on_threads, update};
 use crate::error::{Error, Result};
-use crate::kernels::gemm::Precision;
+use crate::kernels::gemm::{self, Precision};
 use clap::Subcommand;
 use serde_json::json;
 use std::num::NonZeroUsize;
@@ -156,7 +156,7 @@ fn run_product(args: ProductArgs) -> Result<()> {
         )));
     }
     let asked = dtype(&args.dtype)?;
-    let in_hardware = crate::bench::peak::has_bf16();
+    let in_hardware = gemm::has_bf16();
     let precision = asked.unwrap_or(match in_hardware {
         true => Precision::Bf16,
         false => Precision::F32,

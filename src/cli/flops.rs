@@ -4,18 +4,29 @@ use super::format::{count, thousands};
 use super::train::{ModelFlags, lay};
 use crate::error::{Error, Result};
 use crate::model::flops::{ForwardFlops, ParamCount, TRAIN_OVER_FORWARD};
+use crate::train::RunConfig;
 use crate::train::recipe::Layers;
 use serde_json::json;
 use toml::Value;
 
-/// Vocabulary assumed for a recipe that leaves it to the tokenizer.
-pub(super) fn vocabulary(tokenizer: &str) -> Option<usize> {
-    match tokenizer {
-        "gpt2" => Some(50257),
+/// Rows of the embedding of a recipe, where the text need not be read to know them.
+///
+/// # Errors
+/// The recipe leaves them to a tokenizer that the text makes.
+pub(super) fn vocab_size(config: &RunConfig) -> Result<usize> {
+    let tokenizer = config.data.tokenizer.as_str();
+    let known = match (config.data.vocab_size, tokenizer) {
+        (0, "gpt2") => Some(50257),
         // English text; the characters of the corpus decide.
-        "char" => Some(96),
-        _ => tokenizer.strip_prefix("bpe-")?.parse().ok(),
-    }
+        (0, "char") => Some(96),
+        (0, _) => tokenizer.strip_prefix("bpe-").and_then(|n| n.parse().ok()),
+        (n, _) => Some(n),
+    };
+    known.ok_or_else(|| {
+        Error::input(format!(
+            "the vocabulary of the tokenizer {tokenizer} is known only from its text; give --vocab-size N"
+        ))
+    })
 }
 
 /// Itemise parameters and FLOPs
@@ -66,15 +77,7 @@ pub fn run(args: Args) -> Result<()> {
         layers.assign(assignment)?;
     }
     let config = layers.finish()?;
-    let vocab_size = match config.data.vocab_size {
-        0 => vocabulary(&config.data.tokenizer).ok_or_else(|| {
-            Error::input(format!(
-                "the vocabulary of the tokenizer {} is known only from its text; give --set data.vocab_size=N",
-                config.data.tokenizer
-            ))
-        })?,
-        n => n,
-    };
+    let vocab_size = vocab_size(&config)?;
     let model = config.model_config(vocab_size)?;
     let s = config.train.sequence_length;
     let params = ParamCount::of(&model);

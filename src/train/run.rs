@@ -213,6 +213,12 @@ impl Run {
                 trainer
             }
         };
+        // A process that was killed between its last save and this left one checkpoint too many.
+        checkpoint::retain(
+            dir.path(),
+            config.checkpoint.keep_last,
+            config.checkpoint.permanent_every,
+        )?;
         let metrics = Metrics::open(&dir, trainer.completed())?;
         Ok(Run {
             held_out: held_out(&config, &source)?,

@@ -3,7 +3,7 @@
 use super::{gflops, print_json, print_machine, print_peaks, row};
 use crate::bench::process::LARGE;
 use crate::bench::step::{self, Implementation, Length, OpTime, Rate, StepReport, Timed};
-use crate::cli::flops::vocabulary;
+use crate::cli::flops::vocab_size;
 use crate::cli::format::{count, thousands, wrap};
 use crate::cli::train::{ModelFlags, lay};
 use crate::error::{Error, Result};
@@ -125,15 +125,7 @@ pub(super) fn run(args: Args) -> Result<()> {
             "--dtype bf16: plain candle widens bf16 to f32, and is measured in f32; give --dtype f32",
         ));
     }
-    let vocab_size = match config.data.vocab_size {
-        0 => vocabulary(&config.data.tokenizer).ok_or_else(|| {
-            Error::input(format!(
-                "the vocabulary of the tokenizer {} is known only from its text; give --vocab-size N",
-                config.data.tokenizer
-            ))
-        })?,
-        n => n,
-    };
+    let vocab_size = vocab_size(&config)?;
     let length = Length {
         warmup: args.warmup.get(),
         timed,

@@ -4,6 +4,7 @@ use super::Builder;
 use crate::engine::program::{Buf, Finish, FinishBack, Norm, Op, Site, Span, Store, Weight};
 use crate::kernels::norm;
 use crate::model::Family;
+
 /// The parameters of a block.
 #[derive(Clone, Copy)]
 pub(super) struct Block {
@@ -53,19 +54,9 @@ impl Builder<'_> {
         let stats_1 = self.take(n * norm::STATS, Store::F32);
         let qkv = self.take(n * s.qkv(), Store::Act);
         let normed = self.take(n * d, Store::Act);
-        self.ops.push(Op::Norm {
-            norm: b.norm_1,
-            x,
-            out: normed,
-            stats: stats_1,
-        });
+        self.normalise(b.norm_1, x, normed, stats_1);
         let finish = Finish::Store { out: qkv };
-        self.ops.push(Op::Linear {
-            x: normed,
-            weight: b.qkv,
-            bias: b.qkv_bias,
-            finish,
-        });
+        self.linear(normed, b.qkv, b.qkv_bias, finish);
         self.free(normed);
         if self.config.family == Family::Llama {
             self.ops.push(Op::Rope { qkv, back: false });
@@ -85,43 +76,23 @@ impl Builder<'_> {
             out: middle,
             site: sites.out,
         };
-        self.ops.push(Op::Linear {
-            x: attended,
-            weight: b.out,
-            bias: b.out_bias,
-            finish,
-        });
+        self.linear(attended, b.out, b.out_bias, finish);
 
         let stats_2 = self.take(n * norm::STATS, Store::F32);
         let pre = self.take(n * b.up.outputs, Store::Act);
         let normed = self.take(n * d, Store::Act);
-        self.ops.push(Op::Norm {
-            norm: b.norm_2,
-            x: middle,
-            out: normed,
-            stats: stats_2,
-        });
+        self.normalise(b.norm_2, middle, normed, stats_2);
         let act = match self.config.family {
             Family::Gpt2 => {
                 let act = self.take(n * s.mlp, Store::Act);
                 let finish = Finish::Gelu { pre, out: act };
-                self.ops.push(Op::Linear {
-                    x: normed,
-                    weight: b.up,
-                    bias: b.up_bias,
-                    finish,
-                });
+                self.linear(normed, b.up, b.up_bias, finish);
                 self.free(normed);
                 act
             }
             Family::Llama => {
                 let finish = Finish::Store { out: pre };
-                self.ops.push(Op::Linear {
-                    x: normed,
-                    weight: b.up,
-                    bias: b.up_bias,
-                    finish,
-                });
+                self.linear(normed, b.up, b.up_bias, finish);
                 self.free(normed);
                 let act = self.take(n * s.mlp, Store::Act);
                 if result.is_some() {
@@ -139,12 +110,7 @@ impl Builder<'_> {
                 out,
                 site: sites.mlp,
             };
-            self.ops.push(Op::Linear {
-                x: act,
-                weight: b.down,
-                bias: b.down_bias,
-                finish,
-            });
+            self.linear(act, b.down, b.down_bias, finish);
         }
         self.free(act);
         Saved {
@@ -177,11 +143,7 @@ impl Builder<'_> {
         let act = match self.config.family {
             Family::Gpt2 => {
                 let finish = FinishBack::Gelu { pre, dpre };
-                self.ops.push(Op::LinearInput {
-                    dy,
-                    weight: b.down,
-                    finish,
-                });
+                self.input_gradient(dy, b.down, finish);
                 pre
             }
             Family::Llama => {
@@ -191,54 +153,24 @@ impl Builder<'_> {
                     dgate_up: dpre,
                     act,
                 };
-                self.ops.push(Op::LinearInput {
-                    dy,
-                    weight: b.down,
-                    finish,
-                });
+                self.input_gradient(dy, b.down, finish);
                 act
             }
         };
-        self.ops.push(Op::LinearWeight {
-            x: act,
-            dy,
-            weight: b.down,
-            bias: b.down_bias,
-        });
+        self.weight_gradient(act, dy, b.down, b.down_bias);
         self.unmask(dy, dx);
         self.free(pre);
         if act != pre {
             self.free(act);
         }
         let normed = self.take(n * d, Store::Act);
-        self.ops.push(Op::Norm {
-            norm: b.norm_2,
-            x: middle,
-            out: normed,
-            stats: stats_2,
-        });
-        self.ops.push(Op::LinearWeight {
-            x: normed,
-            dy: dpre,
-            weight: b.up,
-            bias: b.up_bias,
-        });
+        self.normalise(b.norm_2, middle, normed, stats_2);
+        self.weight_gradient(normed, dpre, b.up, b.up_bias);
         // The norm's output is not needed any more, and its gradient is as large.
         let finish = FinishBack::Store { dx: normed };
-        self.ops.push(Op::LinearInput {
-            dy: dpre,
-            weight: b.up,
-            finish,
-        });
+        self.input_gradient(dpre, b.up, finish);
         self.free(dpre);
-        self.ops.push(Op::NormBack {
-            norm: b.norm_2,
-            x: middle,
-            stats: stats_2,
-            dy: normed,
-            dx,
-            add: true,
-        });
+        self.normalise_back(b.norm_2, middle, stats_2, normed, dx);
         self.free(normed);
         self.free(stats_2);
         self.free(middle);
@@ -246,17 +178,8 @@ impl Builder<'_> {
         let dy = self.masked(dx, sites.out);
         let dattended = self.take(attended.len, Store::Act);
         let finish = FinishBack::Store { dx: dattended };
-        self.ops.push(Op::LinearInput {
-            dy,
-            weight: b.out,
-            finish,
-        });
-        self.ops.push(Op::LinearWeight {
-            x: attended,
-            dy,
-            weight: b.out,
-            bias: b.out_bias,
-        });
+        self.input_gradient(dy, b.out, finish);
+        self.weight_gradient(attended, dy, b.out, b.out_bias);
         self.unmask(dy, dx);
         let deltas = self.take(n * s.heads, Store::F32);
         let dqkv = self.take(qkv.len, Store::Act);
@@ -279,35 +202,56 @@ impl Builder<'_> {
             });
         }
         let normed = self.take(n * d, Store::Act);
-        self.ops.push(Op::Norm {
-            norm: b.norm_1,
-            x,
-            out: normed,
-            stats: stats_1,
-        });
-        self.ops.push(Op::LinearWeight {
-            x: normed,
-            dy: dqkv,
-            weight: b.qkv,
-            bias: b.qkv_bias,
-        });
+        self.normalise(b.norm_1, x, normed, stats_1);
+        self.weight_gradient(normed, dqkv, b.qkv, b.qkv_bias);
         let finish = FinishBack::Store { dx: normed };
-        self.ops.push(Op::LinearInput {
-            dy: dqkv,
-            weight: b.qkv,
-            finish,
-        });
+        self.input_gradient(dqkv, b.qkv, finish);
         self.free(dqkv);
-        self.ops.push(Op::NormBack {
-            norm: b.norm_1,
+        self.normalise_back(b.norm_1, x, stats_1, normed, dx);
+        self.free(normed);
+        self.free(stats_1);
+    }
+
+    fn normalise(&mut self, norm: Norm, x: Buf, out: Buf, stats: Buf) {
+        self.ops.push(Op::Norm {
+            norm,
             x,
-            stats: stats_1,
-            dy: normed,
+            out,
+            stats,
+        });
+    }
+
+    fn normalise_back(&mut self, norm: Norm, x: Buf, stats: Buf, dy: Buf, dx: Buf) {
+        self.ops.push(Op::NormBack {
+            norm,
+            x,
+            stats,
+            dy,
             dx,
             add: true,
         });
-        self.free(normed);
-        self.free(stats_1);
+    }
+
+    fn linear(&mut self, x: Buf, weight: Weight, bias: Option<Span>, finish: Finish) {
+        self.ops.push(Op::Linear {
+            x,
+            weight,
+            bias,
+            finish,
+        });
+    }
+
+    fn input_gradient(&mut self, dy: Buf, weight: Weight, finish: FinishBack) {
+        self.ops.push(Op::LinearInput { dy, weight, finish });
+    }
+
+    fn weight_gradient(&mut self, x: Buf, dy: Buf, weight: Weight, bias: Option<Span>) {
+        self.ops.push(Op::LinearWeight {
+            x,
+            dy,
+            weight,
+            bias,
+        });
     }
 
     /// The gradient of a residual branch: the stream's, through the branch's mask if it has one.

@@ -91,7 +91,7 @@ impl Run<'_> {
         match finish {
             Finish::Store { out } => {
                 let out = Shared::new(self.arena.write::<E>(out));
-                self.lines(a, b, &|line, row, column| {
+                product_lines(self.precision, a, b, &|line, row, column| {
                     // SAFETY: every line of a product comes once.
                     let out = unsafe { out.part(row * outputs + column, line.len()) };
                     match bias {
@@ -104,7 +104,7 @@ impl Run<'_> {
                 let bias = bias.expect("GELU follows a layer with a bias");
                 let pre = Shared::new(self.arena.write::<E>(pre));
                 let out = Shared::new(self.arena.write::<E>(out));
-                self.lines(a, b, &|line, row, column| {
+                product_lines(self.precision, a, b, &|line, row, column| {
                     let start = row * outputs + column;
                     // SAFETY: as above.
                     let (pre, out) =
@@ -120,7 +120,7 @@ impl Run<'_> {
                 let mask: Option<Mask> = mask(batch, site);
                 let residual = self.arena.read::<f32>(residual);
                 let out = Shared::new(self.arena.write::<f32>(out));
-                self.lines(a, b, &|line, row, column| {
+                product_lines(self.precision, a, b, &|line, row, column| {
                     let start = row * outputs + column;
                     if let Some(bias) = bias {
                         finish::add(&bias[column..column + line.len()], line);
@@ -146,7 +146,7 @@ impl Run<'_> {
         match finish {
             FinishBack::Store { dx } => {
                 let dx = Shared::new(self.arena.write::<E>(dx));
-                self.lines(a, b, &|line, row, column| {
+                product_lines(self.precision, a, b, &|line, row, column| {
                     // SAFETY: every line of a product comes once.
                     finish::store(line, unsafe { dx.part(row * inputs + column, line.len()) });
                 });
@@ -154,7 +154,7 @@ impl Run<'_> {
             FinishBack::Gelu { pre, dpre } => {
                 let pre = Shared::new(self.arena.write::<E>(pre));
                 let dpre = Shared::new(self.arena.write::<E>(dpre));
-                self.lines(a, b, &|line, row, column| {
+                product_lines(self.precision, a, b, &|line, row, column| {
                     let start = row * inputs + column;
                     // SAFETY: as above.
                     let (pre, dpre) =
@@ -170,7 +170,7 @@ impl Run<'_> {
                 let gate_up = self.arena.read::<E>(gate_up);
                 let dgate_up = Shared::new(self.arena.write::<E>(dgate_up));
                 let act = Shared::new(self.arena.write::<E>(act));
-                self.lines(a, b, &|line, row, column| {
+                product_lines(self.precision, a, b, &|line, row, column| {
                     let len = line.len();
                     let gate = 2 * row * inputs + column;
                     let up = gate + inputs;
@@ -187,16 +187,6 @@ impl Run<'_> {
                 });
             }
         }
-    }
-
-    /// Hands every finished line of A·B to `use_it`, with its row and first column.
-    fn lines<A: Element>(
-        &self,
-        a: Matrix<A>,
-        b: PackedB,
-        use_it: &(dyn Fn(&mut [f32], usize, usize) + Sync),
-    ) {
-        product_lines(self.precision, a, b, use_it);
     }
 
     fn pack<'a, A: Element>(&self, b: Matrix<A>, packed: &'a mut [u32]) -> PackedB<'a> {
@@ -244,7 +234,7 @@ impl Run<'_> {
                 let dx = self.arena.write::<E>(dx);
                 let dx = Shared::new(&mut dx[block.start * d..block.end * d]);
                 let packed = self.pack(matrix.t(), for_head);
-                self.lines(dlogits, packed, &|line, row, column| {
+                product_lines(self.precision, dlogits, packed, &|line, row, column| {
                     // SAFETY: every line of a product comes once.
                     finish::store(line, unsafe { dx.part(row * d + column, line.len()) });
                 });
