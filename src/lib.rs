@@ -17,6 +17,7 @@ pub mod model;
 pub mod ops;
 pub mod optim;
 pub mod report;
+pub mod scaling;
 pub mod schedule;
 pub mod text;
 pub mod train;

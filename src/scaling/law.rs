@@ -1,0 +1,29 @@
+//! The parametric law L(N, D) = E + A/N^α + B/D^β (Hoffmann et al. 2022, arXiv 2203.15556, eq. 2).
+
+use serde::Serialize;
+
+/// Its five constants.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct ScalingLaw {
+    pub e: f64,
+    pub a: f64,
+    pub b: f64,
+    pub alpha: f64,
+    pub beta: f64,
+}
+
+impl ScalingLaw {
+    /// Loss in nats a token of N parameters trained on D tokens.
+    pub fn loss(&self, n: f64, d: f64) -> f64 {
+        self.e + self.a / n.powf(self.alpha) + self.b / d.powf(self.beta)
+    }
+
+    /// N and D of the least loss under C = 6·N·D (eq. 4).
+    pub fn optimum(&self, flops: f64) -> (f64, f64) {
+        let sum = self.alpha + self.beta;
+        let g = (self.alpha * self.a / (self.beta * self.b)).powf(1.0 / sum);
+        let pairs = flops / 6.0;
+        let n = g * pairs.powf(self.beta / sum);
+        (n, pairs / n)
+    }
+}

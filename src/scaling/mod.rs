@@ -1,0 +1,4 @@
+//! Scaling: what a model of N parameters trained on D tokens ends at, and what to train next.
+
+pub mod law;
+pub mod point;
