@@ -16,6 +16,7 @@ pub mod run;
 mod run_file;
 pub mod rundir;
 pub mod setup;
+pub mod start;
 pub mod trainer;
 
 pub use config::RunConfig;

@@ -4,11 +4,9 @@ use super::checkpoint::{self, Contents};
 use super::config::{NonFinite, RunConfig};
 use super::evaluate::HeldOut;
 use super::export;
-use super::load::tokenizer_file;
 use super::metrics::{EvalRecord, Metrics, SampleRecord, StepRecord};
-use super::run_file;
-use super::rundir::{self, FINAL_DIR, RUN_FILE, RunDir, TOKENIZER_FILE};
-use super::setup::{Source, Start, check_same_tokenizer, initial_model, is_dataset};
+use super::rundir::{self, FINAL_DIR, RunDir};
+use super::setup::Source;
 use super::trainer::Trainer;
 use crate::error::{Error, Result};
 use crate::model::LanguageModel;
@@ -16,8 +14,6 @@ use crate::model::flops::{ForwardFlops, ParamCount};
 use crate::model::generate::{SamplingConfig, generate};
 use crate::text::loader::{Loader, StepBatch};
 use crate::text::prefetch::Prefetcher;
-use crate::text::prepare::Progress;
-use crate::text::tokenizer::Tokenizer;
 use candle_core::Device;
 use std::fs::File;
 use std::io::{BufWriter, Write};
@@ -75,163 +71,19 @@ pub struct Summary {
     pub elapsed: Duration,
 }
 
-/// How a new run starts, besides its configuration.
-#[derive(Clone, Debug, Default)]
-pub struct StartOptions {
-    /// Weights to start from instead of the seed's.
-    pub init_from: Option<PathBuf>,
-    /// Where every micro-batch is written as it is consumed: u32, little-endian, rows of
-    /// sequence_length + 1 ids.
-    pub record_batches: Option<PathBuf>,
-}
-
 /// A run that holds its directory and is ready to train.
 pub struct Run {
-    dir: RunDir,
-    source: Source,
-    trainer: Trainer,
-    held_out: HeldOut,
-    metrics: Metrics,
-    recorder: Option<BufWriter<File>>,
-    fingerprint: String,
-    notices: Vec<String>,
+    pub(super) dir: RunDir,
+    pub(super) source: Source,
+    pub(super) trainer: Trainer,
+    pub(super) held_out: HeldOut,
+    pub(super) metrics: Metrics,
+    pub(super) recorder: Option<BufWriter<File>>,
+    pub(super) fingerprint: String,
+    pub(super) notices: Vec<String>,
 }
 
 impl Run {
-    /// Starts a new run in `dir`, which must not hold one.
-    pub fn start(
-        dir: &Path,
-        mut config: RunConfig,
-        options: &StartOptions,
-        progress: &mut dyn Progress,
-    ) -> Result<Run> {
-        let source = Source::open(&config, progress)?;
-        if let Some(name) = source.tokenizer_name()
-            && is_dataset(Path::new(&config.data.path))
-        {
-            // The data set's own tokenizer is the one that counts.
-            config.data.tokenizer = name.to_string();
-        }
-        if let Some(dir) = &options.init_from
-            && let (Some(file), Some(of_data)) = (tokenizer_file(dir), &source.tokenizer)
-        {
-            let of_model = Tokenizer::from_file(&file)?;
-            check_same_tokenizer((dir, &of_model), (source.dataset.dir(), of_data))?;
-        }
-        let mut notices = Vec::new();
-        notices.extend(config.train.dtype.resolve());
-        // Everything that can be wrong with the input is found before the directory exists.
-        let trainer = new_trainer(&config, &source, options.init_from.as_deref())?;
-        let held_out = held_out(&config, &source)?;
-        Loader::new(source.dataset.train().clone(), config.loader())?;
-        let dir = RunDir::create(dir)?;
-        let recorder = options.record_batches.as_deref().map(create).transpose()?;
-        rundir::sweep(dir.path())?;
-        if let Some(tokenizer) = &source.tokenizer {
-            tokenizer.save(&dir.join(TOKENIZER_FILE))?;
-        }
-        run_file::write(&dir.join(RUN_FILE), &config, options, &trainer, &source)?;
-        let metrics = Metrics::open(&dir, 0)?;
-        let mut run = Run {
-            dir,
-            fingerprint: source.dataset.fingerprint(),
-            source,
-            trainer,
-            held_out,
-            metrics,
-            recorder,
-            notices,
-        };
-        if config.checkpoint.every > 0 {
-            run.save()?;
-        }
-        Ok(run)
-    }
-
-    /// Takes up the run in `dir` at its newest whole checkpoint, or from the start if nothing has
-    /// been saved.
-    ///
-    /// # Errors
-    /// The directory holds no run or a live process holds it; `run.toml` or the data set differ
-    /// from what the checkpoint was trained with, by name; no checkpoint is whole.
-    pub fn resume(dir: &Path, progress: &mut dyn Progress) -> Result<Run> {
-        let dir = RunDir::open(dir)?;
-        rundir::sweep(dir.path())?;
-        let run_file::RunFile {
-            mut config,
-            init_from,
-            dataset,
-            data_fingerprint,
-        } = run_file::read(&dir.join(RUN_FILE))?;
-        let newest = checkpoint::newest_whole(dir.path())?;
-        let source = match dataset.filter(|dir| dir.exists()) {
-            Some(dir) => Source::from_dataset(&dir, &config)?,
-            None => Source::open(&config, progress)?,
-        };
-        let fingerprint = source.dataset.fingerprint();
-        // The checkpoint's word counts; run.toml's stands in before the first one.
-        let trained_on = newest.as_ref().map(|n| n.state.data.clone());
-        if trained_on
-            .or(data_fingerprint)
-            .is_some_and(|was| was != fingerprint)
-        {
-            return Err(Error::input(format!(
-                "the data set {} is not the one that this run was started on; put that one back, or start another run",
-                source.dataset.dir().display()
-            )));
-        }
-        let mut notices = Vec::new();
-        notices.extend(config.train.dtype.resolve());
-        let trainer = match newest {
-            None => new_trainer(&config, &source, init_from.as_deref())?,
-            Some(newest) => {
-                let state = &newest.state;
-                let differences = config.differences(&state.config);
-                if !differences.is_empty() {
-                    return Err(Error::input(format!(
-                        "{} and the checkpoint at step {} disagree: {}; set them back, or start another run",
-                        dir.join(RUN_FILE).display(),
-                        state.step,
-                        differences.join("; ")
-                    )));
-                }
-                if checkpoint::schedule_fingerprint(&config.schedule()?) != state.schedule {
-                    return Err(Error::input(format!(
-                        "the schedule {} gives other learning rates than at step {} of this run, so its file has changed; put the old one back, or start another run",
-                        config.schedule.scheduler, state.step
-                    )));
-                }
-                for (damaged, why) in &newest.damage {
-                    notices.push(format!("passed over a checkpoint: {why}"));
-                    rundir::set_aside(damaged)?;
-                }
-                let start = Some(newest.dir.as_path());
-                let mut trainer = new_trainer(&config, &source, start)?;
-                trainer.continue_from(state.step, |optimizer| {
-                    checkpoint::restore_optimizer(&newest.dir, state, optimizer)
-                })?;
-                trainer
-            }
-        };
-        // A process that was killed between its last save and this left one checkpoint too many.
-        checkpoint::retain(
-            dir.path(),
-            config.checkpoint.keep_last,
-            config.checkpoint.permanent_every,
-        )?;
-        let metrics = Metrics::open(&dir, trainer.completed())?;
-        Ok(Run {
-            held_out: held_out(&config, &source)?,
-            dir,
-            fingerprint,
-            source,
-            trainer,
-            metrics,
-            recorder: None,
-            notices,
-        })
-    }
-
     /// Whether every step is done and `final/` is there.
     pub fn is_finished(&self) -> bool {
         self.trainer.completed() == self.steps() && self.dir.join(FINAL_DIR).exists()
@@ -387,7 +239,7 @@ impl Run {
         }))
     }
 
-    fn save(&mut self) -> Result<PathBuf> {
+    pub(super) fn save(&mut self) -> Result<PathBuf> {
         let config = self.trainer.config();
         self.metrics.sync()?;
         let dir = checkpoint::save(
@@ -478,25 +330,4 @@ impl Run {
             threads: rayon::current_num_threads(),
         }
     }
-}
-
-fn new_trainer(config: &RunConfig, source: &Source, weights: Option<&Path>) -> Result<Trainer> {
-    let start = weights.map_or(Start::Seed, Start::Directory);
-    let (model, params) = initial_model(config, source.vocab_size(config)?, &start)?;
-    Trainer::new(config.clone(), model, params)
-}
-
-fn held_out(config: &RunConfig, source: &Source) -> Result<HeldOut> {
-    HeldOut::new(
-        source.dataset.val().clone(),
-        config.train.sequence_length,
-        config.train.batch_size,
-        config.eval.sequences,
-        source.token_bytes(),
-    )
-}
-
-fn create(path: &Path) -> Result<BufWriter<File>> {
-    let file = File::create(path).map_err(|e| Error::io("create", path, e))?;
-    Ok(BufWriter::new(file))
 }

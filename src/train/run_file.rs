@@ -1,8 +1,8 @@
 //! `run.toml`: what was run.
 
 use super::config::RunConfig;
-use super::run::StartOptions;
 use super::setup::Source;
+use super::start::StartOptions;
 use super::trainer::Trainer;
 use crate::error::{Error, Result};
 use crate::files;
