@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 mod bench;
 mod compare;
+mod cooldown;
 mod evaluate;
 mod export;
 mod fit;
@@ -34,6 +35,7 @@ struct Cli {
 enum Command {
     Train(train::Args),
     Resume(resume::Args),
+    Cooldown(cooldown::Args),
     Evaluate(evaluate::Args),
     Sample(sample::Args),
     Prepare(prepare::Args),
@@ -77,6 +79,7 @@ fn run(command: Command) -> Result<()> {
     match command {
         Command::Train(args) => train::run(args),
         Command::Resume(args) => resume::run(args),
+        Command::Cooldown(args) => cooldown::run(args),
         Command::Evaluate(args) => evaluate::run(args),
         Command::Sample(args) => sample::run(args),
         Command::Prepare(args) => prepare::run(args),

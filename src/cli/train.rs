@@ -171,6 +171,9 @@ struct TrainingFlags {
     /// Steps between checkpoints
     #[arg(long)]
     checkpoint_every: Option<i64>,
+    /// Steps that are saved and never deleted, such as 1000,2000: where cooldowns will branch
+    #[arg(long, value_name = "STEPS", value_delimiter = ',')]
+    checkpoint_at: Option<Vec<i64>>,
     /// Checkpoints kept; 0: all
     #[arg(long)]
     keep_last: Option<i64>,
@@ -246,7 +249,7 @@ pub fn train(mut run: Run) -> Result<()> {
 }
 
 /// A run is one directory under --out.
-fn check_name(name: &str) -> Result<()> {
+pub fn check_name(name: &str) -> Result<()> {
     let plain = !matches!(name, "" | "." | "..") && !name.contains(['/', '\\']);
     if plain {
         return Ok(());
@@ -350,6 +353,13 @@ impl Args {
                 "--checkpoint-every",
                 "checkpoint.every",
                 whole(t.checkpoint_every),
+            ),
+            (
+                "--checkpoint-at",
+                "checkpoint.at",
+                t.checkpoint_at
+                    .as_ref()
+                    .map(|at| Value::Array(at.iter().map(|&n| Value::Integer(n)).collect())),
             ),
             ("--keep-last", "checkpoint.keep_last", whole(t.keep_last)),
             (

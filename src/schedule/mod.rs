@@ -18,6 +18,7 @@
 use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
 
+pub mod branch;
 pub mod compat;
 mod constant;
 mod cos_inf;
@@ -42,6 +43,7 @@ mod properties;
 #[cfg(test)]
 mod tests;
 
+pub use branch::Tail;
 pub use decay::Decay;
 pub use describe::{count, percent};
 pub use length::Length;
@@ -123,12 +125,15 @@ enum Resolved {
     MultiStep(multistep::MultiStep),
     InverseSqrt(inverse_sqrt::InverseSqrt),
     Table(table::Table),
+    Branch(branch::Branch),
     Compat(compat::Compat),
 }
 
 impl Resolved {
     fn new(spec: &ScheduleSpec, run: Run) -> Result<Self> {
-        if spec.compat {
+        // A branch's trunk is compatible, not the branch.
+        let is_branch = matches!(spec.shape, Shape::Branch { .. });
+        if spec.compat && !is_branch {
             return Ok(Resolved::Compat(compat::Compat::new(&spec.shape, run)?));
         }
         Ok(match &spec.shape {
@@ -166,6 +171,12 @@ impl Resolved {
                 Resolved::InverseSqrt(inverse_sqrt::InverseSqrt::new(*timescale, run)?)
             }
             Shape::Table { path } => Resolved::Table(table::Table::read(path, run.steps)?),
+            Shape::Branch {
+                at,
+                horizon,
+                tail,
+                trunk,
+            } => Resolved::Branch(branch::Branch::new(spec, *at, *horizon, tail, trunk)?),
         })
     }
 
@@ -180,6 +191,7 @@ impl Resolved {
             Resolved::MultiStep(c) => c,
             Resolved::InverseSqrt(c) => c,
             Resolved::Table(c) => c,
+            Resolved::Branch(c) => c,
             Resolved::Compat(c) => c,
         }
     }
@@ -225,6 +237,7 @@ impl Schedule {
         match &self.curve {
             // A table's entries are LRs already.
             Resolved::Table(table) => table.at(step),
+            Resolved::Branch(branch) => branch.lr(step),
             Resolved::Compat(compat) => self.spec.peak_lr * compat.at(step),
             _ if step < self.warmup => self.spec.peak_lr * ((step + 1) as f64 / self.warmup as f64),
             resolved => self.spec.peak_lr * resolved.curve().at(step),
@@ -238,8 +251,9 @@ impl Schedule {
 
     /// Steps of warm-up; 0 for a table, whose file says it all.
     pub fn warmup_steps(&self) -> u64 {
-        match self.curve {
+        match &self.curve {
             Resolved::Table(_) => 0,
+            Resolved::Branch(branch) => branch.trunk().warmup_steps(),
             _ => self.warmup,
         }
     }
@@ -248,6 +262,7 @@ impl Schedule {
     pub fn peak_lr(&self) -> f64 {
         match &self.curve {
             Resolved::Table(table) => table.peak_lr(),
+            Resolved::Branch(branch) => branch.peak_lr(),
             _ => self.spec.peak_lr,
         }
     }
@@ -285,7 +300,7 @@ impl Schedule {
             self.spec.shape.name().to_string(),
             format!("peak {:e}", self.peak_lr()),
         ];
-        match (&self.curve, self.warmup) {
+        match (&self.curve, self.warmup_steps()) {
             (Resolved::Table(_), _) => {}
             (_, 0) => parts.push("no warmup".into()),
             (_, warmup) => parts.push(format!("warmup {}", count(warmup))),

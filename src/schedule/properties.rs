@@ -153,4 +153,33 @@ proptest! {
         let copy = schedule(&format!("table:{}", file.path().display()), steps, 0);
         prop_assert_eq!(lrs(&copy), lrs(&original));
     }
+
+    #[test]
+    fn a_branch_is_its_trunk_and_then_falls(
+        trunk in any_shape(),
+        warmup in 0u64..90,
+        at in 0u64..150,
+        cooldown in 1u64..60,
+        decay in decay(),
+        f in ratio(),
+    ) {
+        let whole = built(trunk.clone(), 3e-3, warmup, 150);
+        let top = whole.lr(at);
+        prop_assume!(top > 0.0);
+        let tail = Tail::Decay { decay, final_ratio: f };
+        let shape = Shape::Branch { at, horizon: 150, tail, trunk: Box::new(trunk) };
+        prop_assert_eq!(&shape.to_string().parse::<Shape>().unwrap(), &shape);
+        let spec = ScheduleSpec { shape, steps: at + cooldown, ..whole.spec().clone() };
+        let branch = Schedule::new(&spec).unwrap();
+        for step in 0..at {
+            prop_assert_eq!(branch.lr(step).to_bits(), whole.lr(step).to_bits());
+        }
+        prop_assert!((branch.lr(at) - top).abs() <= 1e-15 * top);
+        for step in at..at + cooldown + 3 {
+            let lr = branch.lr(step);
+            prop_assert!((0.0..=branch.peak_lr()).contains(&lr));
+            prop_assert!(lr >= branch.lr(step + 1) - 1e-15, "{step}");
+        }
+        prop_assert!((branch.lr(at + cooldown) - f * top).abs() <= 1e-12 * top);
+    }
 }

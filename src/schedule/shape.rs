@@ -1,5 +1,6 @@
 //! The shapes by name, and their written form `name:key=value,…`.
 
+use super::branch::{self, Tail};
 use super::keys::{Keys, nearest};
 use super::multistep::{AT_811, FACTOR_811};
 use super::{Decay, Length};
@@ -23,6 +24,7 @@ use std::str::FromStr;
 /// | `811` | `multistep` with its defaults |
 /// | `inverse-sqrt` | `timescale`: the warm-up, or 10,000 steps without one |
 /// | `table:FILE` | see [`super::table`] |
+/// | `branch` | `at`, `horizon`, `decay=linear`, `final=0` or `table=FILE`, and last `trunk=SPEC`; see [`super::branch`] |
 ///
 /// Ratios are `0.1` or `10%`; moments and lengths are steps (`800`) or fractions of the horizon
 /// (`0.8`); lists are joined by `/`. The spellings of schedules-and-scaling are read too: `cos`, `cos_inf`, `none`,
@@ -69,6 +71,15 @@ pub enum Shape {
     Table {
         path: PathBuf,
     },
+    /// A trunk, then a cooldown of its own.
+    Branch {
+        /// First step of the cooldown.
+        at: u64,
+        /// The trunk's own horizon, which its fractions are of.
+        horizon: u64,
+        tail: Tail,
+        trunk: Box<Shape>,
+    },
 }
 
 const NAMES: &[&str] = &[
@@ -82,6 +93,7 @@ const NAMES: &[&str] = &[
     "811",
     "inverse-sqrt",
     "table:FILE",
+    "branch",
 ];
 
 const DEFAULT_FLOOR: f64 = 0.1;
@@ -103,6 +115,7 @@ impl Shape {
             Shape::MultiStep { .. } => "multistep",
             Shape::InverseSqrt { .. } => "inverse-sqrt",
             Shape::Table { .. } => "table",
+            Shape::Branch { .. } => "branch",
         }
     }
 
@@ -148,6 +161,12 @@ impl fmt::Display for Shape {
                 timescale: Some(steps),
             } => write!(f, ":timescale={steps}"),
             Shape::Table { path } => write!(f, ":{}", path.display()),
+            Shape::Branch {
+                at,
+                horizon,
+                tail,
+                trunk,
+            } => write!(f, ":at={at},horizon={horizon},{tail},trunk={trunk}"),
         }
     }
 }
@@ -201,6 +220,7 @@ impl FromStr for Shape {
             "table" => Ok(Shape::Table {
                 path: PathBuf::from(tail.trim()),
             }),
+            "branch" => branch::parse(tail),
             _ => Err(Error::input(format!(
                 "unknown schedule '{text}'{}; known are {}",
                 nearest(&name, NAMES),

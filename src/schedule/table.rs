@@ -23,6 +23,8 @@ pub struct Table {
     values: Values,
     file: String,
     run: u64,
+    /// The step that its first entry is of.
+    first: u64,
     /// Step and value of the highest LR.
     highest: (u64, f64),
 }
@@ -102,7 +104,39 @@ impl Table {
             values,
             file,
             run,
+            first: 0,
             highest,
+        })
+    }
+
+    /// Reads `path` for steps `at .. steps` of a run: its rows are of the whole run, or, where they are fewer, of those
+    /// steps alone.
+    pub(super) fn for_cooldown(path: &Path, at: u64, steps: u64) -> Result<Self> {
+        let text =
+            std::fs::read_to_string(path).map_err(|e| Error::io("read the table", path, e))?;
+        let file = path.display().to_string();
+        let values = parse(&text, &file)?;
+        let length = values.len();
+        let first = match length {
+            _ if length >= steps => 0,
+            _ if length >= steps - at => at,
+            _ => {
+                return Err(Error::input(format!(
+                    "the table {file} holds {} learning rates, and the cooldown has {} steps; \
+                     lengthen the table, or cool down over {}",
+                    count(length),
+                    count(steps - at),
+                    count(length)
+                )));
+            }
+        };
+        let highest = values.highest();
+        Ok(Table {
+            values,
+            file,
+            run: steps - first,
+            first,
+            highest: (first + highest.0, highest.1),
         })
     }
 
@@ -115,7 +149,7 @@ impl Table {
 impl Curve for Table {
     /// The LR itself: a table's multiple is of 1, not of a peak.
     fn at(&self, step: u64) -> f64 {
-        self.values.lr(step)
+        self.values.lr(step - self.first)
     }
 
     fn landmarks(&self) -> Vec<Landmark> {

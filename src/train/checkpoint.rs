@@ -6,7 +6,7 @@
 //! masks and samples are pure functions of the seed and the step, so the step is all the position
 //! that there is.
 
-use super::config::RunConfig;
+use super::config::{CheckpointSection, RunConfig};
 use super::rundir::{discard, put, saved_steps, step_dir};
 use crate::error::{Error, Result};
 use crate::files;
@@ -194,14 +194,16 @@ pub fn restore_optimizer(dir: &Path, state: &State, optimizer: &mut AdamW) -> Re
         .map_err(|e| Error::corrupt(&path, e.to_string()))
 }
 
-/// Deletes all but the newest `keep_last` checkpoints (0 keeps all) and the permanent ones.
-pub fn retain(run: &Path, keep_last: usize, permanent_every: u64) -> Result<()> {
-    if keep_last == 0 {
+/// Deletes all but the newest `keep_last` checkpoints (0 keeps all) and those that are kept for good.
+pub fn retain(run: &Path, c: &CheckpointSection) -> Result<()> {
+    if c.keep_last == 0 {
         return Ok(());
     }
     let steps = saved_steps(run)?;
-    let is_permanent = |step: u64| permanent_every > 0 && step.is_multiple_of(permanent_every);
-    let old = &steps[..steps.len().saturating_sub(keep_last)];
+    let is_permanent = |step: u64| {
+        (c.permanent_every > 0 && step.is_multiple_of(c.permanent_every)) || c.at.contains(&step)
+    };
+    let old = &steps[..steps.len().saturating_sub(c.keep_last)];
     for &step in old.iter().filter(|&&s| !is_permanent(s)) {
         discard(&step_dir(run, step))?;
     }

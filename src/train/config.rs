@@ -162,6 +162,9 @@ pub struct CheckpointSection {
     pub every: u64,
     pub keep_last: usize,
     pub permanent_every: u64,
+    /// Completed steps that are saved besides and never deleted: where cooldowns will branch.
+    #[serde(default)]
+    pub at: Vec<u64>,
 }
 
 /// `[sample]`: text drawn from the model along the way.

@@ -154,7 +154,8 @@ impl Run {
             }
             let interrupted = stop.load(Ordering::Relaxed);
             // Weights whose loss is not finite are not worth going on from.
-            if (due(config.checkpoint.every) && !record.skipped) || interrupted {
+            let save = due(config.checkpoint.every) || config.checkpoint.at.contains(&step);
+            if (save && !record.skipped) || interrupted {
                 let dir = self.save()?;
                 observer.saved(step, &dir);
             }
@@ -255,8 +256,7 @@ impl Run {
                 optimizer: self.trainer.optimizer(),
             },
         )?;
-        let c = &config.checkpoint;
-        checkpoint::retain(self.dir.path(), c.keep_last, c.permanent_every)?;
+        checkpoint::retain(self.dir.path(), &config.checkpoint)?;
         Ok(dir)
     }
 

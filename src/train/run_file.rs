@@ -1,19 +1,50 @@
 //! `run.toml`: what was run.
 
+use super::branch::BranchPoint;
 use super::config::RunConfig;
 use super::setup::Source;
-use super::start::StartOptions;
 use super::trainer::Trainer;
 use crate::error::{Error, Result};
 use crate::files;
 use crate::model::flops::{ForwardFlops, ParamCount};
 use std::path::{Path, PathBuf};
 
+/// Where a run's weights come from, besides its seed.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Origin {
+    pub init_from: Option<PathBuf>,
+    pub branched_from: Option<BranchedFrom>,
+}
+
+/// The checkpoint that a run goes on from under another schedule.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct BranchedFrom {
+    /// The trunk's directory, absolute.
+    pub run: PathBuf,
+    /// Completed steps.
+    pub step: u64,
+}
+
+impl BranchedFrom {
+    /// # Errors
+    /// The trunk is not there.
+    pub fn of(point: &BranchPoint) -> Result<BranchedFrom> {
+        let run = absolute(&point.trunk)?;
+        let step = point.at;
+        Ok(BranchedFrom { run, step })
+    }
+}
+
+/// So that a run resumes from any working directory.
+fn absolute(dir: &Path) -> Result<PathBuf> {
+    dir.canonicalize().map_err(|e| Error::io("find", dir, e))
+}
+
 /// Writes what is run, under `[run]`, and the resolved configuration.
 pub(super) fn write(
     path: &Path,
     config: &RunConfig,
-    options: &StartOptions,
+    origin: &Origin,
     trainer: &Trainer,
     source: &Source,
 ) -> Result<()> {
@@ -29,16 +60,15 @@ pub(super) fn write(
     put("vocab_size", (model.vocab_size as i64).into());
     put("tokens", (tokens as i64).into());
     put("train_flops", (per_token * tokens as f64).into());
-    // Absolute, so that the run resumes from any working directory.
-    let dataset = source.dataset.dir();
-    let dataset = dataset
-        .canonicalize()
-        .map_err(|e| Error::io("find", dataset, e))?;
+    let dataset = absolute(source.dataset.dir())?;
     put("dataset", dataset.display().to_string().into());
     put("data_fingerprint", source.dataset.fingerprint().into());
-    if let Some(dir) = &options.init_from {
-        let dir = dir.canonicalize().map_err(|e| Error::io("find", dir, e))?;
-        put("init_from", dir.display().to_string().into());
+    if let Some(dir) = &origin.init_from {
+        put("init_from", absolute(dir)?.display().to_string().into());
+    }
+    if let Some(trunk) = &origin.branched_from {
+        put("branched_from", trunk.run.display().to_string().into());
+        put("branched_at", (trunk.step as i64).into());
     }
     let mut table = toml::Table::new();
     table.insert("run".into(), run.into());
@@ -50,7 +80,7 @@ pub(super) fn write(
 /// What `run.toml` says that a resumed run needs.
 pub(super) struct RunFile {
     pub config: RunConfig,
-    pub init_from: Option<PathBuf>,
+    pub origin: Origin,
     /// The tokens that the run was started on.
     pub dataset: Option<PathBuf>,
     pub data_fingerprint: Option<String>,
@@ -68,9 +98,17 @@ pub(super) fn read(path: &Path) -> Result<RunFile> {
     let config: RunConfig = table.try_into().map_err(bad)?;
     config.validate()?;
     let text_of = |key: &str| Some(run.as_ref()?.get(key)?.as_str()?.to_string());
+    let branched_at = || Some(run.as_ref()?.get("branched_at")?.as_integer()? as u64);
+    let branched_from = text_of("branched_from").zip(branched_at());
     Ok(RunFile {
         config,
-        init_from: text_of("init_from").map(PathBuf::from),
+        origin: Origin {
+            init_from: text_of("init_from").map(PathBuf::from),
+            branched_from: branched_from.map(|(run, step)| BranchedFrom {
+                run: run.into(),
+                step,
+            }),
+        },
         dataset: text_of("dataset").map(PathBuf::from),
         data_fingerprint: text_of("data_fingerprint"),
     })

@@ -1,12 +1,13 @@
 //! How a run comes to stand before its next step: new, or taken up at a checkpoint.
 
+use super::branch::{self, BranchPoint};
 use super::checkpoint;
 use super::config::RunConfig;
 use super::evaluate::HeldOut;
 use super::load::tokenizer_file;
 use super::metrics::Metrics;
 use super::run::Run;
-use super::run_file;
+use super::run_file::{self, BranchedFrom, Origin};
 use super::rundir::{self, RUN_FILE, RunDir, TOKENIZER_FILE};
 use super::setup::{Source, Start, check_same_tokenizer, initial_model, is_dataset};
 use super::trainer::Trainer;
@@ -61,7 +62,11 @@ impl Run {
         if let Some(tokenizer) = &source.tokenizer {
             tokenizer.save(&dir.join(TOKENIZER_FILE))?;
         }
-        run_file::write(&dir.join(RUN_FILE), &config, options, &trainer, &source)?;
+        let origin = Origin {
+            init_from: options.init_from.clone(),
+            branched_from: None,
+        };
+        run_file::write(&dir.join(RUN_FILE), &config, &origin, &trainer, &source)?;
         let metrics = Metrics::open(&dir, 0)?;
         let mut run = Run {
             dir,
@@ -79,6 +84,48 @@ impl Run {
         Ok(run)
     }
 
+    /// Starts a run in `dir` that goes on from a checkpoint of another one, the trunk. Nothing of the trunk is changed.
+    /// `config` is [`BranchPoint::config`]'s, in which a caller may have changed when things are evaluated, sampled and
+    /// saved.
+    ///
+    /// # Errors
+    /// A damaged checkpoint, or data that are not the trunk's any more; a run in `dir`.
+    pub fn branch(
+        point: &BranchPoint,
+        mut config: RunConfig,
+        dir: &Path,
+        progress: &mut dyn Progress,
+    ) -> Result<Run> {
+        let branched_from = BranchedFrom::of(point)?;
+        let dataset = run_file::read(&point.trunk.join(RUN_FILE))?.dataset;
+        let source = reopen(dataset, &config, progress)?;
+        let notices = config.train.dtype.resolve().into_iter().collect();
+        let trainer = at_branch(&config, &source, &branched_from)?;
+        let held_out = held_out(&config, &source)?;
+        let dir = RunDir::create(dir)?;
+        rundir::sweep(dir.path())?;
+        let origin = Origin {
+            init_from: None,
+            branched_from: Some(branched_from.clone()),
+        };
+        // First what the run is: a process that is killed after this resumes as the branch.
+        run_file::write(&dir.join(RUN_FILE), &config, &origin, &trainer, &source)?;
+        branch::fill(&dir, &branched_from)?;
+        let metrics = Metrics::open(&dir, point.at)?;
+        let mut run = Run {
+            dir,
+            fingerprint: source.dataset.fingerprint(),
+            source,
+            trainer,
+            held_out,
+            metrics,
+            recorder: None,
+            notices,
+        };
+        run.save()?;
+        Ok(run)
+    }
+
     /// Takes up the run in `dir` at its newest whole checkpoint, or from the start if nothing has
     /// been saved.
     ///
@@ -90,31 +137,27 @@ impl Run {
         rundir::sweep(dir.path())?;
         let run_file::RunFile {
             mut config,
-            init_from,
+            origin,
             dataset,
             data_fingerprint,
         } = run_file::read(&dir.join(RUN_FILE))?;
         let newest = checkpoint::newest_whole(dir.path())?;
-        let source = match dataset.filter(|dir| dir.exists()) {
-            Some(dir) => Source::from_dataset(&dir, &config)?,
-            None => Source::open(&config, progress)?,
-        };
-        let fingerprint = source.dataset.fingerprint();
+        let source = reopen(dataset, &config, progress)?;
         // The checkpoint's word counts; run.toml's stands in before the first one.
         let trained_on = newest.as_ref().map(|n| n.state.data.clone());
-        if trained_on
-            .or(data_fingerprint)
-            .is_some_and(|was| was != fingerprint)
-        {
-            return Err(Error::input(format!(
-                "the data set {} is not the one that this run was started on; put that one back, or start another run",
-                source.dataset.dir().display()
-            )));
+        if let Some(was) = trained_on.or(data_fingerprint) {
+            check_data(&was, &source)?;
         }
         let mut notices = Vec::new();
         notices.extend(config.train.dtype.resolve());
         let trainer = match newest {
-            None => new_trainer(&config, &source, init_from.as_deref())?,
+            None => match &origin.branched_from {
+                None => new_trainer(&config, &source, origin.init_from.as_deref())?,
+                Some(trunk) => {
+                    branch::fill(&dir, trunk)?;
+                    at_branch(&config, &source, trunk)?
+                }
+            },
             Some(newest) => {
                 let state = &newest.state;
                 let differences = config.differences(&state.config);
@@ -145,16 +188,12 @@ impl Run {
             }
         };
         // A process that was killed between its last save and this left one checkpoint too many.
-        checkpoint::retain(
-            dir.path(),
-            config.checkpoint.keep_last,
-            config.checkpoint.permanent_every,
-        )?;
+        checkpoint::retain(dir.path(), &config.checkpoint)?;
         let metrics = Metrics::open(&dir, trainer.completed())?;
         Ok(Run {
             held_out: held_out(&config, &source)?,
             dir,
-            fingerprint,
+            fingerprint: source.dataset.fingerprint(),
             source,
             trainer,
             metrics,
@@ -162,6 +201,40 @@ impl Run {
             notices,
         })
     }
+}
+
+/// The tokens that a run was started on, or what its configuration says where they are gone.
+fn reopen(
+    dataset: Option<PathBuf>,
+    config: &RunConfig,
+    progress: &mut dyn Progress,
+) -> Result<Source> {
+    match dataset.filter(|dir| dir.exists()) {
+        Some(dir) => Source::from_dataset(&dir, config),
+        None => Source::open(config, progress),
+    }
+}
+
+/// A trainer that stands where the trunk stood.
+fn at_branch(config: &RunConfig, source: &Source, trunk: &BranchedFrom) -> Result<Trainer> {
+    let (dir, state) = branch::trunk_state(trunk)?;
+    check_data(&state.data, source)?;
+    let mut trainer = new_trainer(config, source, Some(&dir))?;
+    trainer.continue_from(state.step, |optimizer| {
+        checkpoint::restore_optimizer(&dir, &state, optimizer)
+    })?;
+    Ok(trainer)
+}
+
+/// The data set must be the one that the steps so far were drawn from.
+fn check_data(was: &str, source: &Source) -> Result<()> {
+    if was == source.dataset.fingerprint() {
+        return Ok(());
+    }
+    Err(Error::input(format!(
+        "the data set {} is not the one that this run was started on; put that one back, or start another run",
+        source.dataset.dir().display()
+    )))
 }
 
 fn new_trainer(config: &RunConfig, source: &Source, weights: Option<&Path>) -> Result<Trainer> {

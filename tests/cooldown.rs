@@ -1,0 +1,336 @@
+//! `lehr cooldown`: branches against runs that were trained whole, trunks left alone, kills, bad input.
+
+mod common;
+
+use common::{Place, metrics, results};
+use std::collections::hash_map::DefaultHasher;
+use std::hash::Hasher;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// A constant trunk of 40 steps with checkpoints where tests branch.
+fn trunk(place: &Place, more: &[&str]) {
+    let flags = [
+        "--scheduler",
+        "constant",
+        "--iterations",
+        "40",
+        "--checkpoint-at",
+        "16,32",
+        "--checkpoint-every",
+        "5",
+        "--eval-interval",
+        "4",
+        "--dropout",
+        "0.1",
+    ];
+    place
+        .train("trunk", &[&flags[..], more].concat())
+        .assert()
+        .success();
+}
+
+/// Every file below a directory, by name and a hash of its bytes.
+fn contents(dir: &Path) -> Vec<(String, u64)> {
+    let mut all = Vec::new();
+    for entry in std::fs::read_dir(dir).unwrap() {
+        let entry = entry.unwrap();
+        let name = entry.file_name().into_string().unwrap();
+        if entry.path().is_dir() {
+            let below = contents(&entry.path());
+            all.extend(below.into_iter().map(|(n, h)| (format!("{name}/{n}"), h)));
+        } else {
+            let mut hasher = DefaultHasher::new();
+            hasher.write(&std::fs::read(entry.path()).unwrap());
+            all.push((name, hasher.finish()));
+        }
+    }
+    all.sort();
+    all
+}
+
+#[test]
+fn a_cooldown_is_the_wsd_run_whose_decay_starts_there() {
+    let place = Place::new();
+    for (family, dtype) in [("llama", "f32"), ("gpt2", "bf16")] {
+        let place = if family == "llama" {
+            &place
+        } else {
+            &Place::new()
+        };
+        let model = ["--model", family, "--dtype", dtype];
+        trunk(place, &model);
+        let before = contents(&place.run("trunk"));
+        let mut cooldown = place.lehr(&["cooldown", "--from", "checkpoints/trunk@32"]);
+        cooldown.args([
+            "--fraction",
+            "0.2",
+            "--decay-type",
+            "sqrt",
+            "--name",
+            "cooled",
+        ]);
+        cooldown.assert().success();
+        assert_eq!(
+            before,
+            contents(&place.run("trunk")),
+            "the trunk was touched"
+        );
+
+        let flags = [
+            "--scheduler",
+            "wsd:fraction=0.2,decay=sqrt",
+            "--iterations",
+            "40",
+            "--checkpoint-every",
+            "5",
+            "--eval-interval",
+            "4",
+            "--dropout",
+            "0.1",
+        ];
+        place
+            .train("wsd", &[&flags[..], &model].concat())
+            .assert()
+            .success();
+        // Logs, weights, moments; the trunk's last evaluation is of its own end.
+        assert_eq!(
+            results(&place.run("cooled")),
+            results(&place.run("wsd")),
+            "{family}"
+        );
+        let run = std::fs::read_to_string(place.run("cooled").join("run.toml")).unwrap();
+        assert!(run.contains("branched_at = 32"), "{run}");
+        assert!(run.contains("checkpoints/trunk\""), "{run}");
+    }
+}
+
+#[test]
+fn several_cooldowns_in_one_call_and_again() {
+    let place = Place::new();
+    trunk(&place, &[]);
+    let args = [
+        "cooldown",
+        "--from",
+        "checkpoints/trunk@16,32",
+        "--fraction",
+        "0.2",
+        "--steps",
+        "3",
+        "--decay-type",
+        "linear,sqrt",
+    ];
+    place.lehr(&args).assert().success();
+    let mut made = Vec::new();
+    for (at, steps) in [(16, 4), (16, 3), (32, 8), (32, 3)] {
+        for decay in ["linear", "sqrt"] {
+            let run = place.run(&format!("trunk-{at}-{decay}-{steps}"));
+            let lines = metrics(&run);
+            let trained: Vec<u64> = lines
+                .iter()
+                .filter(|l| l.get("lr").is_some())
+                .map(|l| l["step"].as_u64().unwrap())
+                .collect();
+            assert_eq!(trained, (1..=at + steps).collect::<Vec<_>>(), "{run:?}");
+            made.push(contents(&run));
+        }
+    }
+    // Again: everything is there.
+    let output = place.lehr(&args).output().unwrap();
+    assert!(output.status.success());
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(said.matches("is finished").count(), 8, "{said}");
+
+    // A branch of a branch, from a stretch where it had decayed, which is said.
+    let output = place
+        .lehr(&[
+            "cooldown",
+            "--from",
+            "checkpoints/trunk-32-linear-8@35",
+            "--steps",
+            "2",
+        ])
+        .output()
+        .unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success(), "{said}");
+    assert!(said.contains("had decayed to 62.5 % of its peak"), "{said}");
+    let lrs: Vec<f64> = metrics(&place.run("trunk-32-linear-8-35-linear-2"))
+        .iter()
+        .filter_map(|l| l.get("lr")?.as_f64())
+        .collect();
+    assert_eq!(lrs.len(), 37);
+    assert!((lrs[36] / lrs[35] - 0.5).abs() < 1e-12, "{lrs:?}");
+
+    // The curve of a branch is one curve, its prefix the trunk's.
+    let curve = |run: &str| std::fs::read_to_string(place.run(run).join("curve.csv")).unwrap();
+    let (trunk, branch) = (curve("trunk"), curve("trunk-32-sqrt-8"));
+    let prefix = |c: &str| c.lines().take(33).map(str::to_string).collect::<Vec<_>>();
+    assert_eq!(prefix(&trunk), prefix(&branch));
+    assert_eq!(branch.lines().count(), 41);
+}
+
+#[test]
+fn killed_branches_resume_to_the_same_bits() {
+    let place = Place::new();
+    trunk(&place, &[]);
+    let cooldown = |name: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_lehr"));
+        command.current_dir(place.dir.path()).stderr(Stdio::null());
+        command.args(["cooldown", "--from", "checkpoints/trunk@32"]);
+        command.args(["--steps", "60", "--name", name]);
+        command
+    };
+    assert!(cooldown("whole").status().unwrap().success());
+    let mut kills = 0;
+    for attempt in 0..200u64 {
+        let mut child = cooldown("killed").spawn().unwrap();
+        let patience = Duration::from_millis(5 + 5 * attempt);
+        let begin = Instant::now();
+        while begin.elapsed() < patience && child.try_wait().unwrap().is_none() {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        if let Some(status) = child.try_wait().unwrap() {
+            assert!(status.success());
+            break;
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        kills += 1;
+    }
+    assert!(kills > 0);
+    assert_eq!(
+        results(&place.run("whole")),
+        results(&place.run("killed")),
+        "{kills} kills"
+    );
+}
+
+/// `run.toml` is written first: from it alone the branch can be begun again, as long as the trunk is there.
+#[test]
+fn a_branch_that_was_only_begun_is_begun_again() {
+    let place = Place::new();
+    trunk(&place, &[]);
+    let mut whole = place.lehr(&["cooldown", "--from", "checkpoints/trunk@32", "--steps", "4"]);
+    whole.args(["--name", "whole"]);
+    whole.assert().success();
+    let begun = place.run("begun");
+    std::fs::create_dir(&begun).unwrap();
+    std::fs::copy(place.run("whole").join("run.toml"), begun.join("run.toml")).unwrap();
+    place
+        .lehr(&["resume", "checkpoints/begun"])
+        .assert()
+        .success();
+    assert_eq!(results(&begun), results(&place.run("whole")));
+
+    std::fs::remove_dir_all(place.run("trunk").join("step-00000032")).unwrap();
+    let orphan = place.run("orphan");
+    std::fs::create_dir(&orphan).unwrap();
+    std::fs::copy(begun.join("run.toml"), orphan.join("run.toml")).unwrap();
+    let said = place.refused(place.lehr(&["resume", "checkpoints/orphan"]));
+    assert!(said.contains("is gone"), "{said}");
+}
+
+#[test]
+fn cooldowns_that_cannot_be_are_one_sentence_and_leave_nothing() {
+    let place = Place::new();
+    trunk(&place, &[]);
+    let before = contents(&place.path("checkpoints"));
+    for (args, expected) in [
+        (
+            vec!["--from", "checkpoints/trunk@7", "--steps", "4"],
+            "it has 16, 32, 35 and 40",
+        ),
+        (
+            vec!["--from", "checkpoints/trunk@x", "--steps", "4"],
+            "'x' is no step",
+        ),
+        (
+            vec!["--from", "checkpoints/none@16", "--steps", "4"],
+            "holds no run",
+        ),
+        (vec!["--from", "checkpoints/trunk@16"], "needs a length"),
+        (
+            vec!["--from", "checkpoints/trunk@16", "--fraction", "1.2"],
+            "above 0 and at most 1",
+        ),
+        (
+            vec!["--from", "checkpoints/trunk@16", "--fraction", "-0.2"],
+            "above 0 and at most 1",
+        ),
+        (
+            vec!["--from", "checkpoints/trunk@16", "--fraction", "1"],
+            "only be a part of the run",
+        ),
+        (
+            vec!["--from", "checkpoints/trunk@16", "--steps", "0"],
+            "at least one step",
+        ),
+        (
+            vec![
+                "--from",
+                "checkpoints/trunk@16",
+                "--steps",
+                "4",
+                "--decay-type",
+                "sqr",
+            ],
+            "sqr",
+        ),
+        (
+            vec![
+                "--from",
+                "checkpoints/trunk@16",
+                "--steps",
+                "4",
+                "--decay-type",
+                "table:none",
+            ],
+            "none",
+        ),
+        (
+            vec![
+                "--from",
+                "checkpoints/trunk@16,32",
+                "--steps",
+                "4",
+                "--name",
+                "a",
+            ],
+            "cannot share a name",
+        ),
+        (
+            vec!["--from", "checkpoints/trunk@16,16", "--steps", "4"],
+            "asked for twice",
+        ),
+        (
+            vec![
+                "--from",
+                "checkpoints/trunk@16",
+                "--steps",
+                "4",
+                "--name",
+                "trunk",
+            ],
+            "another run already",
+        ),
+    ] {
+        let mut command = place.lehr(&["cooldown"]);
+        command.args(&args);
+        let said = place.refused(command);
+        assert!(said.contains(expected), "{args:?}: {said}");
+    }
+    // A damaged checkpoint is named, and nothing is begun.
+    let weights = place.run("trunk").join("step-00000016/model.safetensors");
+    let mut bytes = std::fs::read(&weights).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&weights, &bytes).unwrap();
+    let said =
+        place.refused(place.lehr(&["cooldown", "--from", "checkpoints/trunk@16", "--steps", "4"]));
+    assert!(said.contains("model.safetensors is damaged"), "{said}");
+    bytes[middle] ^= 1;
+    std::fs::write(&weights, &bytes).unwrap();
+    assert_eq!(before, contents(&place.path("checkpoints")));
+}
