@@ -30,6 +30,8 @@ pub struct Screen {
     begin: Instant,
     steps: u64,
     first_step: u64,
+    /// Whether the run ends without having cooled down.
+    is_trunk: bool,
     flops_per_token: f64,
     loss: Option<f64>,
     speed: Option<f64>,
@@ -42,6 +44,7 @@ impl Screen {
             begin: Instant::now(),
             steps: 0,
             first_step: 0,
+            is_trunk: false,
             flops_per_token: 0.0,
             loss: None,
             speed: None,
@@ -96,6 +99,9 @@ impl Screen {
             Some(_) => say!("next  {lehr} sample {dir} --prompt \"It is a truth\""),
             None => say!("next  {lehr} evaluate {dir}"),
         }
+        if self.is_trunk {
+            say!("      {lehr} cooldown --from {dir} --fraction 0.2");
+        }
     }
 
     /// The closing lines of a run that Ctrl-C stopped.
@@ -135,6 +141,8 @@ impl Observer for Screen {
         self.begin = Instant::now();
         self.steps = c.train.iterations;
         self.first_step = info.step;
+        let s = &info.schedule;
+        self.is_trunk = s.lr(s.steps() - 1) == s.peak_lr();
         self.flops_per_token = info.flops_per_token;
         let left = format!(
             "{} {} parameters ({} without embeddings)",
