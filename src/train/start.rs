@@ -1,5 +1,6 @@
 //! How a run comes to stand before its next step: new, or taken up at a checkpoint.
 
+use super::average::Averages;
 use super::checkpoint;
 use super::config::RunConfig;
 use super::evaluate::HeldOut;
@@ -63,7 +64,10 @@ impl Run {
         }
         run_file::write(&dir.join(RUN_FILE), &config, options, &trainer, &source)?;
         let metrics = Metrics::open(&dir, 0)?;
+        let averages = Averages::new(dir.path(), &trainer);
+        notices.extend(averages.too_short(config.train.iterations));
         let mut run = Run {
+            averages,
             dir,
             fingerprint: source.dataset.fingerprint(),
             source,
@@ -113,8 +117,12 @@ impl Run {
         }
         let mut notices = Vec::new();
         notices.extend(config.train.dtype.resolve());
-        let trainer = match newest {
-            None => new_trainer(&config, &source, init_from.as_deref())?,
+        let (trainer, averages) = match newest {
+            None => {
+                let trainer = new_trainer(&config, &source, init_from.as_deref())?;
+                let averages = Averages::new(dir.path(), &trainer);
+                (trainer, averages)
+            }
             Some(newest) => {
                 let state = &newest.state;
                 let differences = config.differences(&state.config);
@@ -141,7 +149,9 @@ impl Run {
                 trainer.continue_from(state.step, |optimizer| {
                     checkpoint::restore_optimizer(&newest.dir, state, optimizer)
                 })?;
-                trainer
+                let averages =
+                    Averages::restore(dir.path(), &newest.dir, state, &trainer, &mut notices)?;
+                (trainer, averages)
             }
         };
         // A process that was killed between its last save and this left one checkpoint too many.
@@ -153,6 +163,7 @@ impl Run {
         let metrics = Metrics::open(&dir, trainer.completed())?;
         Ok(Run {
             held_out: held_out(&config, &source)?,
+            averages,
             dir,
             fingerprint,
             source,
@@ -170,7 +181,7 @@ fn new_trainer(config: &RunConfig, source: &Source, weights: Option<&Path>) -> R
     Trainer::new(config.clone(), model, params)
 }
 
-fn held_out(config: &RunConfig, source: &Source) -> Result<HeldOut> {
+pub(super) fn held_out(config: &RunConfig, source: &Source) -> Result<HeldOut> {
     HeldOut::new(
         source.dataset.val().clone(),
         config.train.sequence_length,
