@@ -2,8 +2,8 @@
 
 use super::format::{clock, count, lr, thousands, wrap};
 use crate::schedule;
-use crate::train::metrics::{EvalRecord, SampleRecord, StepRecord};
-use crate::train::run::{Info, Observer, Summary};
+use crate::train::metrics::{AverageKind, AverageRecord, EvalRecord, SampleRecord, StepRecord};
+use crate::train::run::{Averaged, Info, Observer, Summary};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::{IsTerminal, Write};
 use std::path::Path;
@@ -90,6 +90,7 @@ impl Screen {
             thousands(summary.steps),
             clock(summary.elapsed)
         );
+        say_averages(&summary.averages);
         if summary.skipped > 0 {
             say!("      {} updates were left out", thousands(summary.skipped));
         }
@@ -133,6 +134,42 @@ fn loss_in_words(eval: &EvalRecord) -> String {
         eval.val_loss,
         bits.map_or(String::new(), |b| format!(" ({b:.3} bits a byte)"))
     )
+}
+
+/// The closing lines of what was averaged, and what it cost.
+fn say_averages(averaged: &Averaged) {
+    for a in &averaged.records {
+        let what = match a.average {
+            AverageKind::Window | AverageKind::Sweep => {
+                let steps = a.to - a.from + 1;
+                match a.to == a.step {
+                    true => format!("averaged over the last {} steps", thousands(steps)),
+                    false => format!(
+                        "averaged over steps {} to {}",
+                        thousands(a.from),
+                        thousands(a.to)
+                    ),
+                }
+            }
+            AverageKind::Ema => "moving average".to_string(),
+        };
+        let best = match a.average {
+            AverageKind::Sweep => ", the best of the sweep",
+            _ => "",
+        };
+        say!("      {what} {:.4}{best}", a.val_loss);
+    }
+    for dir in averaged.window.iter().chain(&averaged.ema) {
+        say!("      {}", dir.display());
+    }
+    let cost = averaged.cost.taking + averaged.cost.writing;
+    if cost > Duration::ZERO {
+        let share = |d: Duration| 100.0 * d.as_secs_f64() / averaged.stepping.as_secs_f64();
+        say!(
+            "      averaging took {:.2} % of the time of the steps, files included",
+            share(cost)
+        );
+    }
 }
 
 impl Observer for Screen {
@@ -235,8 +272,21 @@ impl Observer for Screen {
         }
     }
 
-    fn evaluated(&mut self, r: &EvalRecord) {
-        self.print(&format!("{:>6}  val {}", r.step, loss_in_words(r)));
+    fn evaluated(&mut self, r: &EvalRecord, averages: &[AverageRecord]) {
+        let mut words = loss_in_words(r);
+        if !averages.is_empty() {
+            // Room for three more numbers.
+            words = words.replace(" a token", "");
+        }
+        for a in averages {
+            let name = match a.average {
+                AverageKind::Window => "wa",
+                AverageKind::Sweep => "best",
+                AverageKind::Ema => "ema",
+            };
+            words += &format!(", {name} {:.4}", a.val_loss);
+        }
+        self.print(&format!("{:>6}  val {words}", r.step));
     }
 
     fn sampled(&mut self, r: &SampleRecord) {
