@@ -137,7 +137,8 @@ fn averaging_changes_nothing_of_the_run() {
         said.contains(", wa ") && said.contains("averaged over steps 21 to 30"),
         "{said}"
     );
-    for line in said.lines() {
+    // The line that says what to type next starts with how the program was started.
+    for line in said.lines().filter(|l| !l.starts_with("next")) {
         assert!(line.chars().count() <= 80, "{line}");
     }
 

@@ -136,38 +136,31 @@ fn loss_in_words(eval: &EvalRecord) -> String {
     )
 }
 
-/// The closing lines of what was averaged, and what it cost.
+/// The closing lines of what was averaged, where it lies, and what it cost.
 fn say_averages(averaged: &Averaged) {
     for a in &averaged.records {
-        let what = match a.average {
-            AverageKind::Window | AverageKind::Sweep => {
-                let steps = a.to - a.from + 1;
-                match a.to == a.step {
-                    true => format!("averaged over the last {} steps", thousands(steps)),
-                    false => format!(
-                        "averaged over steps {} to {}",
-                        thousands(a.from),
-                        thousands(a.to)
-                    ),
-                }
-            }
-            AverageKind::Ema => "moving average".to_string(),
+        let over = match a.to == a.step {
+            true => format!("the last {} steps", thousands(a.to - a.from + 1)),
+            false => format!("steps {} to {}", thousands(a.from), thousands(a.to)),
         };
-        let best = match a.average {
-            AverageKind::Sweep => ", the best of the sweep",
-            _ => "",
+        let (what, dir) = match a.average {
+            AverageKind::Window => (format!("averaged over {over}"), &averaged.window),
+            // One window is the line above.
+            AverageKind::Sweep if a.windows == 1 => continue,
+            AverageKind::Sweep => (format!("best, {} windows, {over}", a.windows), &None),
+            AverageKind::Ema => ("moving average".to_string(), &averaged.ema),
         };
-        say!("      {what} {:.4}{best}", a.val_loss);
-    }
-    for dir in averaged.window.iter().chain(&averaged.ema) {
-        say!("      {}", dir.display());
+        let name = dir.as_ref().and_then(|dir| dir.file_name());
+        let place = name.map_or(String::new(), |name| {
+            format!("   averages/{}", name.display())
+        });
+        say!("      {what} {:.4}{place}", a.val_loss);
     }
     let cost = averaged.cost.taking + averaged.cost.writing;
     if cost > Duration::ZERO {
-        let share = |d: Duration| 100.0 * d.as_secs_f64() / averaged.stepping.as_secs_f64();
         say!(
-            "      averaging took {:.2} % of the time of the steps, files included",
-            share(cost)
+            "      averaging took {:.2} % of the steps' time, with the files",
+            100.0 * cost.as_secs_f64() / averaged.stepping.as_secs_f64()
         );
     }
 }

@@ -170,10 +170,6 @@ impl Averages {
         self.cost
     }
 
-    pub fn config(&self) -> &AverageConfig {
-        &self.config
-    }
-
     /// Takes the weights after the step that the trainer has just completed.
     pub fn add(&mut self, trainer: &Trainer) {
         if !self.config.is_on() {
