@@ -1,4 +1,5 @@
 //! Scaling: what a model of N parameters trained on D tokens ends at, and what to train next.
 
 pub mod law;
+pub mod parametric;
 pub mod point;
