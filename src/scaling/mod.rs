@@ -1,4 +1,8 @@
 //! Scaling: what a model of N parameters trained on D tokens ends at, and what to train next.
 
+pub mod allocate;
+pub mod bootstrap;
+pub mod holdout;
 pub mod law;
+pub mod parametric;
 pub mod point;
