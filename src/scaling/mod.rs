@@ -1,4 +1,7 @@
 //! Scaling: what a model of N parameters trained on D tokens ends at, and what to train next.
 
+pub mod isoflop;
 pub mod law;
 pub mod point;
+pub mod power;
+pub mod spline;
