@@ -153,7 +153,11 @@ pub fn fit(points: &[Point], resamples: usize, seed: u64) -> Result<IsoFlop> {
             "isoFLOP needs two budgets that bracket their minimum, and of {} {} {}; train sizes beyond \
              those ends",
             budgets.len(),
-            if used.len() == 1 { "only one does:" } else { "none does:" },
+            if used.len() == 1 {
+                "only one does:"
+            } else {
+                "none does:"
+            },
             edges(&budgets).join(", ")
         )));
     }
@@ -238,7 +242,10 @@ fn minimum_of(method: Method, flops: f64, sizes: &[Size]) -> Option<Minimum> {
     let params = ln_params.exp();
     // Tokens between those of the sizes around it: FLOPs need not be 6·N·D.
     let after = sizes.partition_point(|s| s.params < params);
-    let (a, b) = (&sizes[after.max(1) - 1], &sizes[after.clamp(1, sizes.len() - 1)]);
+    let (a, b) = (
+        &sizes[after.max(1) - 1],
+        &sizes[after.clamp(1, sizes.len() - 1)],
+    );
     let share = match b.params > a.params {
         true => (params / a.params).ln() / (b.params / a.params).ln(),
         false => 0.0,

@@ -1,5 +1,7 @@
 //! Scaling: what a model of N parameters trained on D tokens ends at, and what to train next.
 
+pub mod curves;
+pub mod envelope;
 pub mod isoflop;
 pub mod law;
 pub mod point;

@@ -47,7 +47,10 @@ pub(super) fn edges(budgets: &[Budget]) -> Vec<String> {
             Edge::Smallest => ("smallest", b.sizes[0]),
             Edge::Largest => ("largest", b.sizes[b.sizes.len() - 1]),
         };
-        Some(format!("{:.2e} FLOPs ({which} size, {:.3e})", b.flops, size.params))
+        Some(format!(
+            "{:.2e} FLOPs ({which} size, {:.3e})",
+            b.flops, size.params
+        ))
     };
     budgets.iter().filter_map(name).collect()
 }
@@ -103,7 +106,11 @@ impl Budget {
                 loss: p.loss,
             })
             .collect();
-        runs.sort_by(|a, b| a.params.total_cmp(&b.params).then(a.loss.total_cmp(&b.loss)));
+        runs.sort_by(|a, b| {
+            a.params
+                .total_cmp(&b.params)
+                .then(a.loss.total_cmp(&b.loss))
+        });
         let sizes = merged(&runs);
         let last = sizes.len() - 1;
         let best = (0..sizes.len()).min_by(|i, j| sizes[*i].loss.total_cmp(&sizes[*j].loss));
@@ -141,4 +148,3 @@ fn merged(runs: &[Size]) -> Vec<Size> {
     })
     .collect()
 }
-

@@ -61,10 +61,34 @@ fn the_table_of_the_assignment() {
     assert_eq!((fit.budgets.len(), fit.methods.len()), (9, 5));
     // k, a, N in 10⁹ at 1e23 and 1e24, D in 10⁹ there.
     let table = [
-        (Method::Argmin, 1.163, 0.4687, [70.05, 206.1], [237.9, 808.6]),
-        (Method::ArgminRaw, 25.8, 0.404, [50.0, 126.8], [337.0, 1332.0]),
-        (Method::Parabola, 0.1332, 0.5146, [91.1, 298.1], [182.9, 559.2]),
-        (Method::ParabolaNear, 0.1361, 0.5143, [91.9, 300.2], [181.4, 555.2]),
+        (
+            Method::Argmin,
+            1.163,
+            0.4687,
+            [70.05, 206.1],
+            [237.9, 808.6],
+        ),
+        (
+            Method::ArgminRaw,
+            25.8,
+            0.404,
+            [50.0, 126.8],
+            [337.0, 1332.0],
+        ),
+        (
+            Method::Parabola,
+            0.1332,
+            0.5146,
+            [91.1, 298.1],
+            [182.9, 559.2],
+        ),
+        (
+            Method::ParabolaNear,
+            0.1361,
+            0.5143,
+            [91.9, 300.2],
+            [181.4, 555.2],
+        ),
     ];
     let near = |found: f64, want: f64, digits: f64| {
         let unit = 10f64.powf(want.log10().floor() + 1.0 - digits);
@@ -76,9 +100,111 @@ fn the_table_of_the_assignment() {
         near(found.params.k, k, if raw { 3.0 } else { 4.0 });
         near(found.params.a, a, if raw { 3.0 } else { 4.0 });
         for (i, flops) in [1e23, 1e24].into_iter().enumerate() {
-            let digits = if method == Method::Argmin || i == 1 { 4.0 } else { 3.0 };
+            let digits = if method == Method::Argmin || i == 1 {
+                4.0
+            } else {
+                3.0
+            };
             near(found.params.at(flops) / 1e9, params[i], digits);
-            near(found.tokens.at(flops) / 1e9, tokens[i], if raw { 3.0 } else { digits });
+            near(
+                found.tokens.at(flops) / 1e9,
+                tokens[i],
+                if raw { 3.0 } else { digits },
+            );
         }
+    }
+}
+
+#[test]
+fn the_lowest_loss_seen_is_biased_by_the_grid_and_curves_are_not() {
+    let points = grid(&LAW, &[1e18, 1e19, 1e20, 1e21], 1.6, 0.37);
+    let fit = fit(&points, 0, 0).unwrap();
+    let exact = LAW.optimum(1e19).0;
+    let off = |method| {
+        let minima = &fit.method(method).unwrap().minima;
+        (minima[1].params / exact).ln().abs()
+    };
+    assert!(off(Method::Argmin) > 0.15);
+    assert!(
+        off(Method::ParabolaNear) < 0.02,
+        "{}",
+        off(Method::ParabolaNear)
+    );
+    assert!(off(Method::Spline) < 0.05, "{}", off(Method::Spline));
+    assert!((fit.spacing() - 1.6).abs() < 1e-9);
+    let held = fit.method(Method::Spline).unwrap().held_out.unwrap();
+    assert!(held.budgets == 1 && held.params_error < 0.1, "{held:?}");
+}
+
+#[test]
+fn budgets_that_do_not_bracket_are_named() {
+    let mut points = grid(&LAW, &[1e18, 1e19, 1e20], 1.5, 0.2);
+    // One budget of sizes that are all too small.
+    points.extend(grid(&LAW, &[1e21], 1.5, -6.0));
+    let found = fit(&points, 0, 0).unwrap();
+    assert_eq!(found.budgets[3].edge, Some(Edge::Largest));
+    assert!(
+        found
+            .notes
+            .iter()
+            .any(|n| n.contains("1.00e21 FLOPs (largest size"))
+    );
+    assert_eq!(found.method(Method::Parabola).unwrap().minima.len(), 3);
+    let edges = grid(&LAW, &[1e18, 1e19], 1.5, 6.0);
+    let error = fit(&edges, 0, 0).unwrap_err().to_string();
+    assert!(error.contains("smallest size"), "{error}");
+}
+
+#[test]
+fn a_scatter_of_budgets_is_no_grid() {
+    let scattered: Vec<Point> = (0..200)
+        .map(|i| point(1e8 * 1.02f64.powi(i % 50), 1e18 * 1.013f64.powi(i), 3.0))
+        .collect();
+    let error = fit(&scattered, 0, 0).unwrap_err().to_string();
+    assert!(error.contains("no groups of equal compute"), "{error}");
+    assert!(fit(&[], 0, 0).is_err());
+}
+
+#[test]
+fn seeds_of_one_size_are_one_size() {
+    let mut points = grid(&LAW, &[1e18, 1e19], 1.6, 0.0);
+    let again: Vec<Point> = points
+        .iter()
+        .map(|p| point(p.params, p.flops, p.loss + 0.01))
+        .collect();
+    points.extend(again);
+    let found = fit(&points, 20, 0).unwrap();
+    assert_eq!(found.budgets[0].sizes.len(), 9);
+    let mean = found.budgets[0].sizes[4].loss;
+    assert!((mean - LAW.loss(LAW.optimum(1e18).0, LAW.optimum(1e18).1) - 0.005).abs() < 1e-6);
+    assert_eq!(found.method(Method::Argmin).unwrap().draws.len(), 20);
+}
+
+proptest! {
+    #[test]
+    fn parabolas_are_recovered(c0 in 2.0..4.0f64, at in -1.0..1.0f64, c2 in 0.01..0.5f64) {
+        let sizes: Vec<Size> = (0..7)
+            .map(|i| (2e8f64).ln() + 0.4 * f64::from(i - 3) + 0.02 * f64::from(i * i))
+            .map(|x| Size {
+                params: x.exp(),
+                tokens: 1e9,
+                loss: c0 + c2 * (x - (2e8f64).ln() - at).powi(2),
+            })
+            .collect();
+        let [a, b, c, middle] = parabola(&sizes).unwrap();
+        prop_assert!((c - c2).abs() < 1e-9);
+        prop_assert!((middle - b / (2.0 * c) - (2e8f64).ln() - at).abs() < 1e-8);
+        prop_assert!((a - b * b / (4.0 * c) - c0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn junk_never_panics(rows in prop::collection::vec((1e3..1e12f64, 0usize..4, 0.1..9.0f64), 0..40)) {
+        let points: Vec<Point> = rows
+            .into_iter()
+            .map(|(n, budget, loss)| point(n, 1e18 * 10f64.powi(budget as i32), loss))
+            .collect();
+        let _ = fit(&points, 3, 1);
+        let _ = crate::scaling::curves::of_points(&points)
+            .and_then(|curves| crate::scaling::envelope::fit(&curves, 3, 1));
     }
 }
