@@ -4,6 +4,7 @@ pub mod curves;
 pub mod envelope;
 pub mod isoflop;
 pub mod law;
+pub mod parametric;
 pub mod point;
 pub mod power;
 pub mod spline;
