@@ -17,6 +17,7 @@ mod prepare;
 mod progress;
 mod resume;
 mod sample;
+mod scaling;
 mod schedule;
 mod signal;
 mod train;
@@ -38,6 +39,7 @@ enum Command {
     Sample(sample::Args),
     Prepare(prepare::Args),
     Export(export::Args),
+    Scaling(scaling::Args),
     Schedule(schedule::Args),
     Fit(fit::Args),
     Predict(predict::Args),
@@ -81,6 +83,7 @@ fn run(command: Command) -> Result<()> {
         Command::Sample(args) => sample::run(args),
         Command::Prepare(args) => prepare::run(args),
         Command::Export(args) => export::run(args),
+        Command::Scaling(args) => scaling::run(args),
         Command::Schedule(args) => schedule::run(args),
         Command::Fit(args) => fit::run(args),
         Command::Predict(args) => predict::run(args),

@@ -49,6 +49,8 @@ pub struct Envelope {
     pub kept: f64,
     /// Laws of the resamples that have them, through budgets and through middles.
     pub draws: Vec<(Laws, Laws)>,
+    /// Steps left out, and the mean relative error of N there, as a ratio less one, by the middles of the others.
+    pub held_out: Option<(usize, f64)>,
     /// Sentences for the user.
     pub notes: Vec<String>,
 }
@@ -92,6 +94,7 @@ pub fn fit(curves: &[Curve], resamples: usize, seed: u64) -> Result<Envelope> {
         draws: draws.collect(),
         laws,
         middles,
+        held_out: table.held_out(&steps),
         notes: notes(curves, kept, &steps),
         steps: steps.iter().map(|s| table.step(s)).collect(),
         kept,
@@ -228,6 +231,21 @@ impl Table {
             middles.push((middle, n, middle / per_token));
         }
         Some((through(&budgets)?, through(&middles)?))
+    }
+
+    /// How far the line through the lower steps misses the upper third of them.
+    fn held_out(&self, steps: &[Won]) -> Option<(usize, f64)> {
+        let left_out = ((steps.len() as f64 / 3.0).round() as usize).max(1);
+        let (seen, unseen) = steps.split_at(steps.len() - left_out);
+        let (_, law) = self.laws(seen)?;
+        let error = |s: &Won| {
+            let step = self.step(s);
+            (law.params.at((step.from * step.to).sqrt()) / step.params)
+                .ln()
+                .abs()
+        };
+        let mean = unseen.iter().map(error).sum::<f64>() / left_out as f64;
+        Some((left_out, mean.exp_m1()))
     }
 
     fn step(&self, step: &Won) -> Step {

@@ -104,16 +104,9 @@ pub struct MethodFit {
     pub tokens: PowerLaw,
     /// Both laws of each resample that has them.
     pub draws: Vec<(PowerLaw, PowerLaw)>,
-    /// |ln| of N at the budgets left out, by the law of the others against the parabola's minima.
-    pub held_out: Option<HeldOut>,
-}
-
-/// How far a law fitted to the smaller budgets misses the best sizes of the larger ones.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct HeldOut {
-    pub budgets: usize,
-    /// Mean relative error of N, as a ratio less one.
-    pub params_error: f64,
+    /// Largest budgets left out, and the mean relative error of N there, as a ratio less one: the law of the
+    /// other budgets against the parabola's minima.
+    pub held_out: Option<(usize, f64)>,
 }
 
 /// All methods on one set of points.
@@ -291,7 +284,7 @@ fn draws(
 /// Share of the budgets that are left out to see how far a law reaches.
 const HELD_OUT: f64 = 1.0 / 3.0;
 
-fn held_out(method: Method, used: &[&Budget]) -> Option<HeldOut> {
+fn held_out(method: Method, used: &[&Budget]) -> Option<(usize, f64)> {
     let left_out = ((used.len() as f64 * HELD_OUT).round() as usize).max(1);
     let (seen, unseen) = used.split_at(used.len().checked_sub(left_out)?);
     if seen.len() < 2 {
@@ -305,8 +298,5 @@ fn held_out(method: Method, used: &[&Budget]) -> Option<HeldOut> {
         .map(|m| (law.at(m.flops) / m.params).ln().abs())
         .collect();
     let mean = errors.iter().sum::<f64>() / errors.len() as f64;
-    (!errors.is_empty()).then_some(HeldOut {
-        budgets: errors.len(),
-        params_error: mean.exp_m1(),
-    })
+    (!errors.is_empty()).then(|| (errors.len(), mean.exp_m1()))
 }

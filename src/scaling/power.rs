@@ -12,7 +12,7 @@ pub struct PowerLaw {
 /// Exponents among which least squares on the values themselves look.
 const EXPONENTS: (f64, f64) = (-3.0, 3.0);
 /// Exponents looked at before the best one's neighbourhood is narrowed.
-const COARSE: usize = 600;
+const COARSE: usize = 60;
 
 impl PowerLaw {
     pub fn at(&self, x: f64) -> f64 {

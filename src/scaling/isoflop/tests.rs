@@ -133,7 +133,7 @@ fn the_lowest_loss_seen_is_biased_by_the_grid_and_curves_are_not() {
     assert!(off(Method::Spline) < 0.05, "{}", off(Method::Spline));
     assert!((fit.spacing() - 1.6).abs() < 1e-9);
     let held = fit.method(Method::Spline).unwrap().held_out.unwrap();
-    assert!(held.budgets == 1 && held.params_error < 0.1, "{held:?}");
+    assert!(held.0 == 1 && held.1 < 0.1, "{held:?}");
 }
 
 #[test]
