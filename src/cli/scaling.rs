@@ -25,8 +25,10 @@ use input::Input;
     args_conflicts_with_subcommands = true,
     subcommand_negates_reqs = true,
     after_help = "\
-Approaches: envelope (lowest training curve at each budget), isoflop (minima over the sizes of
-one budget, by argmin, parabola and spline), parametric (L = E + A/N^alpha + B/D^beta).
+Approaches:
+  envelope    the lowest training curve at each budget
+  isoflop     minima over sizes at equal compute: argmin, parabola, spline
+  parametric  L(N, D) = E + A/N^alpha + B/D^beta
 
 Examples:
   lehr scaling runs.csv --at 1e21,1e22 --png scaling.png
@@ -42,7 +44,12 @@ pub struct Args {
     #[arg(long, value_enum, default_value_t = Approach::All, value_name = "NAME")]
     approach: Approach,
     /// FLOPs at which N and D are wanted [default: 10 and 100 times the largest budget]
-    #[arg(long, value_delimiter = ',', value_name = "C,…")]
+    #[arg(
+        long,
+        value_delimiter = ',',
+        value_name = "C,…",
+        allow_negative_numbers = true
+    )]
     at: Vec<f64>,
     #[command(flatten)]
     pictures: PictureFlags,

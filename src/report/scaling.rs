@@ -235,3 +235,67 @@ fn optimum(found: &Comparison, way: Way, flops: f64) -> f64 {
     };
     law.map_or(f64::NAN, |law| law.at(flops))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::{Data, png, svg};
+    use crate::scaling::compare::{Request, compare};
+    use crate::scaling::parametric::FitOptions;
+
+    fn points() -> Vec<Point> {
+        let law = ScalingLaw {
+            e: 1.7,
+            a: 400.0,
+            b: 900.0,
+            alpha: 0.34,
+            beta: 0.3,
+        };
+        let sizes = (0..3).flat_map(|budget| (0..7).map(move |size| (budget, size)));
+        let point = |(budget, size): (i32, i32)| {
+            let flops = 1e18 * 10f64.powi(budget);
+            let params = law.optimum(flops).0 * 1.6f64.powi(size - 3) * 1.1;
+            let tokens = flops / (6.0 * params);
+            Point {
+                params,
+                tokens,
+                flops,
+                loss: law.loss(params, tokens),
+                size: None,
+                seed: None,
+                kind: None,
+            }
+        };
+        sizes.map(point).collect()
+    }
+
+    #[test]
+    fn minima_stand_over_their_budgets() {
+        let request = Request {
+            envelope: true,
+            isoflop: true,
+            parametric: false,
+            resamples: 0,
+            level: 0.95,
+            seed: 0,
+            at: vec![1e22],
+            options: FitOptions::default(),
+        };
+        let points = points();
+        let found = compare(&points, None, &request);
+        let chart = chart("title".into(), &points, &found, &request.at);
+        let places = |panel: usize| -> Vec<f64> {
+            let own = chart.panels[panel].series.iter().filter(|s| s.key == 2);
+            let dots = own.filter_map(|s| match &s.data {
+                Data::Dots(dots) => Some(dots.iter().map(|d| d[0])),
+                _ => None,
+            });
+            dots.flatten().collect()
+        };
+        assert_eq!(places(0).len(), 3);
+        assert_eq!(places(0), places(1));
+        assert_eq!(chart.legend.len(), 5);
+        assert!(svg::draw(&chart).contains("isoFLOP parabola, a = 0.4"));
+        assert!(png::draw(&chart).unwrap().len() > 10_000);
+    }
+}

@@ -293,7 +293,7 @@ mod tests {
     #[test]
     fn intervals_are_central_quantiles() {
         let values: Vec<f64> = (0..=100).rev().map(f64::from).collect();
-        assert_eq!(interval(values.clone(), 0.9), (5.0, 95.0));
+        assert_eq!(interval(values.clone(), 0.5), (25.0, 75.0));
         assert_eq!(interval(values, 0.0), (50.0, 50.0));
         assert!(interval(Vec::new(), 0.9).0.is_nan());
     }

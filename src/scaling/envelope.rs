@@ -121,8 +121,8 @@ fn notes(curves: &[Curve], kept: f64, steps: &[Won]) -> Vec<String> {
     }
     if count(Made::Constant) > 0 {
         notes.push(
-            "curves at a constant LR have not cooled down: the exponents hold where a cooldown lowers all \
-             sizes alike"
+            "curves at a constant LR have not cooled down: the sizes are right where a cooldown lowers the \
+             loss of all alike"
                 .to_string(),
         );
     }

@@ -2,7 +2,7 @@
 
 use super::FitFlags;
 use crate::error::{Error, Result};
-use crate::scaling::curves::{self, Curve};
+use crate::scaling::curves::{self, Curve, Made};
 use crate::scaling::point::{self, Columns, Point};
 use std::path::{Path, PathBuf};
 
@@ -73,14 +73,22 @@ fn of_runs(name: String, dirs: &[PathBuf]) -> Result<Input> {
             kind: None,
         })
     };
+    let points: Vec<Point> = curves.iter().filter_map(last).collect();
+    let mut notes = vec![format!(
+        "held-out curves of {} runs; isoFLOP and parametric use the last loss of each",
+        curves.len()
+    )];
+    if curves.iter().all(|c| c.made == Made::Constant) {
+        notes.push("no run's LR has come down: final losses would lie below these".into());
+    }
+    // Where sizes were trained to several lengths, the ends of decays say more than losses on the way there.
+    let decayed = curves.iter().any(|c| c.made == Made::Decaying);
+    let ends = decayed && curves::of_points(&points).is_ok();
     Ok(Input {
         name,
-        points: curves.iter().filter_map(last).collect(),
-        notes: vec![format!(
-            "held-out curves of {} runs; isoFLOP and parametric use the last loss of each",
-            curves.len()
-        )],
-        curves: Some(curves),
+        points,
+        notes,
+        curves: (!ends).then_some(curves),
     })
 }
 
