@@ -30,7 +30,7 @@ pub fn key(way: Way) -> usize {
         Way::Parametric => 3,
         Way::IsoFlop(Method::Spline) => 4,
         Way::Envelope => 5,
-        Way::EnvelopeMiddles => 6,
+        Way::EnvelopeCrossings => 6,
         Way::IsoFlop(Method::ParabolaNear) => 8,
     }
 }
@@ -221,9 +221,9 @@ fn optimum(found: &Comparison, way: Way, flops: f64) -> f64 {
             Some(Ok(f)) => f.method(method).map(|m| m.params),
             _ => None,
         },
-        Way::Envelope | Way::EnvelopeMiddles => match &found.envelope {
+        Way::Envelope | Way::EnvelopeCrossings => match &found.envelope {
             Some(Ok(f)) if way == Way::Envelope => Some(f.laws.params),
-            Some(Ok(f)) => Some(f.middles.params),
+            Some(Ok(f)) => f.crossings.map(|laws| laws.params),
             _ => None,
         },
         Way::Parametric => {

@@ -85,7 +85,7 @@ pub enum HeldOut {
 pub enum Way {
     IsoFlop(Method),
     Envelope,
-    EnvelopeMiddles,
+    EnvelopeCrossings,
     Parametric,
 }
 
@@ -99,7 +99,7 @@ impl Way {
             Way::IsoFlop(Method::ParabolaNear) => "isoFLOP parabola ±1",
             Way::IsoFlop(Method::Spline) => "isoFLOP spline",
             Way::Envelope => "envelope",
-            Way::EnvelopeMiddles => "envelope middles",
+            Way::EnvelopeCrossings => "envelope crossings",
             Way::Parametric => "parametric",
         }
     }
@@ -161,8 +161,8 @@ impl Comparison {
             .collect();
         Some(format!(
             "argmin is biased by the grid: it can only answer with a size that was trained, these are ×{:.2} \
-             apart, and where in its gap the optimum falls changes from budget to budget. Against the parabola its \
-             N is {} FLOPs. Go by the parabola.",
+             apart, and the exponent follows where in the gaps the optima happen to fall. Against the parabola \
+             its N is {} FLOPs. Go by the parabola.",
             found.spacing(),
             off.join(", ")
         ))
@@ -197,22 +197,18 @@ fn isoflop_rows(found: &IsoFlop, request: &Request) -> Vec<Row> {
     found.methods.iter().map(row).collect()
 }
 
-fn envelope_rows(found: &Envelope, request: &Request) -> [Row; 2] {
+fn envelope_rows(found: &Envelope, request: &Request) -> Vec<Row> {
     let pair = |l: &envelope::Laws| (l.params, l.tokens);
-    let budgets: Vec<_> = found.draws.iter().map(|d| pair(&d.0)).collect();
-    let middles: Vec<_> = found.draws.iter().map(|d| pair(&d.1)).collect();
-    [
-        of_laws(Way::Envelope, pair(&found.laws), &budgets, request),
-        Row {
-            held_out: found.held_out.map(|h| HeldOut::Params(h.1)),
-            ..of_laws(
-                Way::EnvelopeMiddles,
-                pair(&found.middles),
-                &middles,
-                request,
-            )
-        },
-    ]
+    let row = |way, laws: &envelope::Laws, draws: &[envelope::Laws]| {
+        let draws: Vec<_> = draws.iter().map(pair).collect();
+        of_laws(way, pair(laws), &draws, request)
+    };
+    let mut rows = vec![row(Way::Envelope, &found.laws, &found.draws)];
+    rows.extend(found.crossings.map(|laws| Row {
+        held_out: found.held_out.map(|h| HeldOut::Params(h.1)),
+        ..row(Way::EnvelopeCrossings, &laws, &found.crossings_draws)
+    }));
+    rows
 }
 
 /// N and D by two power laws, intervals by those of the resamples.

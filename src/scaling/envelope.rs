@@ -2,9 +2,10 @@
 //! training curve is lowest, and a power law through these.
 //!
 //! The best size is a staircase of the budget: one step a size. A power law through all 1500 points of a
-//! staircase with s steps is flatter than the line through the middles of its steps, by a factor 1 − 1/s² where
-//! they are alike; both are given. Budgets at which the smallest or the largest size wins say nothing of where
-//! the best one lies, nor do those at which a neighbouring size has no loss: they are left out.
+//! staircase with s like steps is flatter than its slope by a factor 1 − 1/s². So a second one goes through the
+//! crossings, at which the lead passes from one size to the next: between two sizes N₁ and N₂ it stands for
+//! √(N₁·N₂). Budgets at which the smallest or the largest size wins say nothing of where the best one lies, nor do
+//! those at which a neighbouring size has no loss: they are left out of the first.
 
 use super::curves::{Curve, Made};
 use super::power::PowerLaw;
@@ -42,14 +43,15 @@ pub struct Step {
 pub struct Envelope {
     /// Through every budget, as the paper does it.
     pub laws: Laws,
-    /// Through the middles of the steps.
-    pub middles: Laws,
+    /// Through the crossings; `None` with fewer than two.
+    pub crossings: Option<Laws>,
     pub steps: Vec<Step>,
     /// Share of the budgets that were kept.
     pub kept: f64,
-    /// Laws of the resamples that have them, through budgets and through middles.
-    pub draws: Vec<(Laws, Laws)>,
-    /// Steps left out, and the mean relative error of N there, as a ratio less one, by the middles of the others.
+    /// Of the resamples that have them.
+    pub draws: Vec<Laws>,
+    pub crossings_draws: Vec<Laws>,
+    /// Crossings left out, and the mean relative error of N there, as a ratio less one, by the other crossings.
     pub held_out: Option<(usize, f64)>,
     /// Sentences for the user.
     pub notes: Vec<String>,
@@ -73,35 +75,50 @@ struct Table {
 pub fn fit(curves: &[Curve], resamples: usize, seed: u64) -> Result<Envelope> {
     let table = Table::new(curves);
     let all: Vec<usize> = (0..table.losses.len()).collect();
-    let (steps, kept) = table.steps(&all);
-    let Some((laws, middles)) = table.laws(&steps) else {
+    let staircase = table.staircase(&all);
+    let Some(laws) = table.laws(&staircase.steps) else {
         return Err(Error::input(format!(
             "the envelope has no slope: of {} sizes, {} won at a budget that its neighbours reach too, the \
              smallest and the largest not counted, and it takes two; train more sizes, or each on more \
              tokens",
             table.params.len(),
-            steps.len()
+            staircase.steps.len()
         )));
     };
-    let draws = (0..resamples as u64).into_par_iter().filter_map(|index| {
-        let mut rng = stream(seed, RESAMPLES, index);
-        let mut drawn: Vec<usize> = all.iter().map(|_| below(&mut rng, all.len())).collect();
-        drawn.sort_unstable();
-        drawn.dedup();
-        table.laws(&table.steps(&drawn).0)
-    });
+    let drawn: Vec<(Option<Laws>, Option<Laws>)> = (0..resamples as u64)
+        .into_par_iter()
+        .map(|index| {
+            let mut rng = stream(seed, RESAMPLES, index);
+            let mut drawn: Vec<usize> = all.iter().map(|_| below(&mut rng, all.len())).collect();
+            drawn.sort_unstable();
+            drawn.dedup();
+            let staircase = table.staircase(&drawn);
+            (table.laws(&staircase.steps), through(&staircase.crossings))
+        })
+        .collect();
     Ok(Envelope {
-        draws: draws.collect(),
+        draws: drawn.iter().filter_map(|d| d.0).collect(),
+        crossings_draws: drawn.iter().filter_map(|d| d.1).collect(),
         laws,
-        middles,
-        held_out: table.held_out(&steps),
-        notes: notes(curves, kept, &steps),
-        steps: steps.iter().map(|s| table.step(s)).collect(),
-        kept,
+        crossings: through(&staircase.crossings),
+        held_out: held_out(&staircase.crossings),
+        notes: notes(curves, &staircase),
+        steps: staircase.steps.iter().map(|s| table.step(s)).collect(),
+        kept: staircase.kept,
     })
 }
 
-fn notes(curves: &[Curve], kept: f64, steps: &[Won]) -> Vec<String> {
+/// How far the line through the lower crossings misses the upper third of them.
+fn held_out(crossings: &[[f64; 3]]) -> Option<(usize, f64)> {
+    let left_out = ((crossings.len() as f64 / 3.0).round() as usize).max(1);
+    let (seen, unseen) = crossings.split_at(crossings.len().checked_sub(left_out)?);
+    let law = through(seen)?.params;
+    let error = |c: &[f64; 3]| (law.at(c[0]) / c[1]).ln().abs();
+    let mean = unseen.iter().map(error).sum::<f64>() / left_out as f64;
+    Some((left_out, mean.exp_m1()))
+}
+
+fn notes(curves: &[Curve], staircase: &Staircase) -> Vec<String> {
     let mut notes = Vec::new();
     let count = |made: Made| curves.iter().filter(|c| c.made == made).count();
     if count(Made::Ends) > 0 {
@@ -136,14 +153,24 @@ fn notes(curves: &[Curve], kept: f64, steps: &[Won]) -> Vec<String> {
     notes.push(format!(
         "{} sizes win in the envelope over {:.0} % of the budgets; the rest, at the edge of the sizes or of \
          the curves, is left out",
-        steps.len(),
-        kept * 100.0
+        staircase.steps.len(),
+        staircase.kept * 100.0
     ));
     notes
 }
 
 /// A run of budgets that one size wins: place of the size, first and last place of the budget.
 type Won = (usize, usize, usize);
+
+/// Who leads at which budget.
+struct Staircase {
+    /// Without its edges.
+    steps: Vec<Won>,
+    /// C, N and D at which the lead passes on.
+    crossings: Vec<[f64; 3]>,
+    /// Share of the budgets in `steps`.
+    kept: f64,
+}
 
 impl Table {
     fn new(curves: &[Curve]) -> Table {
@@ -178,14 +205,18 @@ impl Table {
         }
     }
 
-    /// The steps of the staircase that `curves` make, without its edges, and the share of the budgets in it.
-    fn steps(&self, curves: &[usize]) -> (Vec<Won>, f64) {
+    /// The staircase that `curves` make.
+    fn staircase(&self, curves: &[usize]) -> Staircase {
         let mut present: Vec<usize> = curves.iter().map(|c| self.size[*c]).collect();
         present.dedup();
         let mut best = vec![f64::NAN; present.len()];
         let mut steps: Vec<Won> = Vec::new();
+        let mut crossings = Vec::new();
         let mut kept = 0;
+        let mut leader: Option<usize> = None;
         for budget in 0..self.flops.len() {
+            // Of the budget before: who is not seen there has not been overtaken.
+            let seen_before: Vec<bool> = best.iter().map(|l| l.is_finite()).collect();
             best.fill(f64::NAN);
             let mut place = 0;
             for curve in curves {
@@ -196,9 +227,19 @@ impl Table {
                 best[place] = best[place].min(self.losses[*curve][budget]);
             }
             let seen = (0..best.len()).filter(|i| best[*i].is_finite());
-            let Some(won) = seen.min_by(|i, j| best[*i].total_cmp(&best[*j])) else {
-                continue;
-            };
+            let won = seen.min_by(|i, j| best[*i].total_cmp(&best[*j]));
+            if let (Some(a), Some(b)) = (leader, won)
+                && a != b
+                && (a.min(b)..=a.max(b)).all(|i| seen_before[i] && best[i].is_finite())
+            {
+                let (a, b) = (present[a], present[b]);
+                let middle = |of: &[f64]| (of[a] * of[b]).sqrt();
+                let flops = (self.flops[budget - 1] * self.flops[budget]).sqrt();
+                let tokens = flops / middle(&self.flops_per_token);
+                crossings.push([flops, middle(&self.params), tokens]);
+            }
+            leader = won;
+            let Some(won) = won else { continue };
             let bracketed = won > 0
                 && won + 1 < best.len()
                 && best[won - 1].is_finite()
@@ -213,39 +254,23 @@ impl Table {
                 None => steps.push((won, budget, budget)),
             }
         }
-        (steps, f64::from(kept) / self.flops.len() as f64)
+        Staircase {
+            steps,
+            crossings,
+            kept: f64::from(kept) / self.flops.len() as f64,
+        }
     }
 
-    /// `None` where fewer than two sizes win.
-    fn laws(&self, steps: &[Won]) -> Option<(Laws, Laws)> {
+    /// Through every budget of the steps; `None` where fewer than two sizes win.
+    fn laws(&self, steps: &[Won]) -> Option<Laws> {
         if steps.len() < 2 {
             return None;
         }
-        let (mut budgets, mut middles) = (Vec::new(), Vec::new());
-        for step in steps {
-            let n = self.params[step.0];
-            let per_token = self.flops_per_token[step.0];
-            budgets
-                .extend((step.1..=step.2).map(|i| (self.flops[i], n, self.flops[i] / per_token)));
-            let middle = (self.flops[step.1] * self.flops[step.2]).sqrt();
-            middles.push((middle, n, middle / per_token));
-        }
-        Some((through(&budgets)?, through(&middles)?))
-    }
-
-    /// How far the line through the lower steps misses the upper third of them.
-    fn held_out(&self, steps: &[Won]) -> Option<(usize, f64)> {
-        let left_out = ((steps.len() as f64 / 3.0).round() as usize).max(1);
-        let (seen, unseen) = steps.split_at(steps.len() - left_out);
-        let (_, law) = self.laws(seen)?;
-        let error = |s: &Won| {
-            let step = self.step(s);
-            (law.params.at((step.from * step.to).sqrt()) / step.params)
-                .ln()
-                .abs()
-        };
-        let mean = unseen.iter().map(error).sum::<f64>() / left_out as f64;
-        Some((left_out, mean.exp_m1()))
+        let budgets = steps.iter().flat_map(|step| {
+            let (n, per_token) = (self.params[step.0], self.flops_per_token[step.0]);
+            (step.1..=step.2).map(move |i| [self.flops[i], n, self.flops[i] / per_token])
+        });
+        through(&budgets.collect::<Vec<_>>())
     }
 
     fn step(&self, step: &Won) -> Step {
@@ -259,13 +284,12 @@ impl Table {
     }
 }
 
-/// Through C, N and D.
-fn through(points: &[(f64, f64, f64)]) -> Option<Laws> {
-    let n: Vec<_> = points.iter().map(|p| (p.0, p.1)).collect();
-    let d: Vec<_> = points.iter().map(|p| (p.0, p.2)).collect();
+/// Through C, N and D; `None` with fewer than two.
+fn through(points: &[[f64; 3]]) -> Option<Laws> {
+    let of = |i: usize| PowerLaw::in_logs(&points.iter().map(|p| (p[0], p[i])).collect::<Vec<_>>());
     Some(Laws {
-        params: PowerLaw::in_logs(&n)?,
-        tokens: PowerLaw::in_logs(&d)?,
+        params: of(1)?,
+        tokens: of(2)?,
     })
 }
 
@@ -326,13 +350,16 @@ mod tests {
     }
 
     #[test]
-    fn the_middles_of_the_steps_give_the_exponent() {
+    fn the_crossings_give_the_exponent() {
         let exact = LAW.beta / (LAW.alpha + LAW.beta);
         let few = fit(&curves(6, 2.0, 1e7, 1e12), 0, 0).unwrap();
         assert_eq!(few.steps.len(), 4);
-        assert!((few.middles.params.a - exact).abs() < 0.004, "{few:?}");
+        let crossings = few.crossings.unwrap().params;
+        assert!((crossings.a - exact).abs() < 0.004, "{few:?}");
+        let (n, _) = LAW.optimum(1e18);
+        assert!((crossings.at(1e18) / n - 1.0).abs() < 0.05, "{few:?}");
         // A staircase of four steps is flatter by 1/16.
-        let flat = few.laws.params.a / few.middles.params.a;
+        let flat = few.laws.params.a / crossings.a;
         assert!((flat - 15.0 / 16.0).abs() < 0.01, "{flat}");
         let many = fit(&curves(40, 1.2, 1e7, 1e12), 0, 0).unwrap();
         assert!((many.laws.params.a - exact).abs() < 0.004, "{many:?}");
@@ -376,10 +403,7 @@ mod tests {
         }
         let exact = LAW.beta / (LAW.alpha + LAW.beta);
         let found = fit(&noisy, 0, 0).unwrap();
-        assert!(
-            (found.middles.params.a / exact - 1.0).abs() < 0.1,
-            "{:?}",
-            found.middles
-        );
+        let found = found.crossings.unwrap().params;
+        assert!((found.a / exact - 1.0).abs() < 0.1, "{found:?}");
     }
 }

@@ -145,10 +145,12 @@ fn envelope(fit: &Envelope, found: &Comparison) -> Value {
     let mut out = Map::new();
     out.insert("k".into(), json!(fit.laws.params.k));
     out.extend(of(found, Way::Envelope));
-    let mut middles = Map::new();
-    middles.insert("k".into(), json!(fit.middles.params.k));
-    middles.extend(of(found, Way::EnvelopeMiddles));
-    out.insert("middles".into(), Value::Object(middles));
+    if let Some(laws) = &fit.crossings {
+        let mut crossings = Map::new();
+        crossings.insert("k".into(), json!(laws.params.k));
+        crossings.extend(of(found, Way::EnvelopeCrossings));
+        out.insert("crossings".into(), Value::Object(crossings));
+    }
     let steps = fit.steps.iter();
     let steps = steps.map(|s| json!({"n": s.params, "from": s.from, "to": s.to}));
     out.insert("steps".into(), steps.collect());

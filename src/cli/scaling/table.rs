@@ -208,7 +208,7 @@ pub fn notes(found: &Comparison, request: &Request) -> Vec<String> {
     if found.rows.iter().any(|r| r.held_out.is_some()) {
         notes.push(
             "held out: the largest budgets (about a third) left out of the fit and predicted; N against the \
-             parabola's minima or the envelope's steps, L against the losses"
+             parabola's minima or the envelope's crossings, L against the losses"
                 .into(),
         );
     }
