@@ -123,6 +123,40 @@ fn descend(data: &Data, delta: f64, start: &Vector) -> Minimum {
     minimise(data, delta, &u, LAST)
 }
 
+/// Fits of the same points in other proportions, for [`bootstrap`](super::bootstrap).
+pub(super) struct Refits {
+    data: Data,
+    delta: f64,
+    best: Vector,
+    hoffmann: Vector,
+}
+
+/// What Hoffmann et al. published, in the digits of their source: ln A, ln B, ln E, α, β.
+const HOFFMANN: [f64; 5] = [6.00734, 6.01792, 0.526723, 0.339171, 0.284908];
+
+impl Refits {
+    pub(super) fn new(points: &[Point], law: &ScalingLaw, options: &FitOptions) -> Refits {
+        let data = Data::new(points);
+        let [a, b, e, alpha, beta] = HOFFMANN;
+        Refits {
+            delta: options.delta,
+            best: data.centred(law.a.ln(), law.b.ln(), law.e.ln(), law.alpha, law.beta),
+            hoffmann: data.centred(a, b, e, alpha, beta),
+            data,
+        }
+    }
+
+    /// The better of the minima from the fit to all points and from Hoffmann's constants, each point
+    /// taken as often as `counts` says.
+    pub(super) fn refit(&self, counts: &[u32]) -> ScalingLaw {
+        let data = self.data.resampled(counts);
+        let near = minimise(&data, self.delta, &self.best, LAST);
+        let far = descend(&data, self.delta, &self.hoffmann);
+        let best = if far.value < near.value { far } else { near };
+        data.law(&best.u)
+    }
+}
+
 /// The grid of Hoffmann et al., appendix D.3.
 fn grid(data: &Data) -> Vec<Vector> {
     let exponents = [0.0, 0.5, 1.0, 1.5, 2.0];

@@ -69,20 +69,17 @@ impl Data {
     }
 
     /// The same points, each as often as `counts` says.
-    pub(super) fn resampled(&self, counts: &[u32], into: &mut Data) {
-        for column in [
-            &mut into.x,
-            &mut into.y,
-            &mut into.ln_loss,
-            &mut into.weight,
-        ] {
-            column.clear();
-        }
-        (into.mean_x, into.mean_y) = (self.mean_x, self.mean_y);
+    pub(super) fn resampled(&self, counts: &[u32]) -> Data {
+        let mut data = Data {
+            mean_x: self.mean_x,
+            mean_y: self.mean_y,
+            ..Data::default()
+        };
         for (i, &count) in counts.iter().enumerate().filter(|(_, c)| **c > 0) {
-            into.push(self.x[i], self.y[i], self.ln_loss[i], f64::from(count));
+            data.push(self.x[i], self.y[i], self.ln_loss[i], f64::from(count));
         }
-        into.pad();
+        data.pad();
+        data
     }
 
     fn push(&mut self, x: f64, y: f64, ln_loss: f64, weight: f64) {
@@ -107,10 +104,6 @@ impl Data {
             beta,
             e,
         ]
-    }
-
-    pub(super) fn centred_law(&self, law: &ScalingLaw) -> Vector {
-        self.centred(law.a.ln(), law.b.ln(), law.e.ln(), law.alpha, law.beta)
     }
 
     pub(super) fn law(&self, u: &Vector) -> ScalingLaw {
