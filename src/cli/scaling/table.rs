@@ -122,7 +122,7 @@ fn name(row: &Row) -> String {
 fn exponents(out: &mut String, found: &Comparison, request: &Request) {
     let _ = writeln!(
         out,
-        "  {:<NAME$}{:>8}  {:<26}held out",
+        "  {:<NAME$}{:>8}  {:<22}held out",
         "N best ∝ C^a",
         "a",
         level(request)
@@ -135,7 +135,7 @@ fn exponents(out: &mut String, found: &Comparison, request: &Request) {
             None => String::new(),
         };
         let value = format!("{:.4}", row.exponent.value);
-        let line = format!("  {:<NAME$}{value:>8}  {interval:<26}{held_out}", name(row));
+        let line = format!("  {:<NAME$}{value:>8}  {interval:<22}{held_out}", name(row));
         let _ = writeln!(out, "{}", line.trim_end());
     }
 }
