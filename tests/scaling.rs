@@ -389,3 +389,76 @@ fn bad_input_is_one_sentence() {
         .failure();
     assert!(String::from_utf8_lossy(&output.get_output().stderr).contains("a.png"));
 }
+
+#[test]
+fn a_budget_becomes_a_recipe() {
+    let dir = TempDir::new().unwrap();
+    let table = isoflop_table(&dir);
+    let recipe = dir.path().join("next.toml");
+    let arguments = [
+        "allocate",
+        text(&table),
+        "--flops",
+        "1e18",
+        "--bootstrap",
+        "50",
+        "--vocab-size",
+        "4096",
+        "--recipe",
+        text(&recipe),
+    ];
+    let out = said(&arguments);
+    assert!(
+        out.lines()
+            .all(|l| l.chars().count() <= 80 || l.starts_with("wrote")),
+        "{out}"
+    );
+    let out = json(&arguments);
+    near(&out["law"]["e"], 1.7, 1e-3);
+    let found = &out["allocation"];
+    near(&found["params"]["value"], optimum(1e18), 1e-3);
+    assert!(found["loss"]["low"].as_f64() <= found["loss"]["value"].as_f64());
+    let model = &found["architecture"]["model"];
+    let of = |key: &str| model[key].as_u64().unwrap();
+    assert_eq!(of("n_head") * of("head_dim"), of("n_embd"));
+    near(&found["architecture"]["params"], optimum(1e18), 0.2);
+    // The trainer's own reading of it.
+    let mut flops = Command::new(env!("CARGO_BIN_EXE_lehr"));
+    let output = flops
+        .args(["flops", "--config", text(&recipe), "--json"])
+        .assert()
+        .success();
+    let itemised: Value = serde_json::from_slice(&output.get_output().stdout).unwrap();
+    let params = itemised.to_string();
+    let total = format!(
+        "{:.0}",
+        found["architecture"]["total_params"].as_f64().unwrap()
+    );
+    assert!(params.contains(&total), "{total} is not in {params}");
+}
+
+#[test]
+fn a_budget_that_makes_no_sense_writes_nothing() {
+    let dir = TempDir::new().unwrap();
+    let table = isoflop_table(&dir);
+    let recipe = dir.path().join("next.toml");
+    for (flops, part) in [
+        ("0", "--flops"),
+        ("-1", "--flops"),
+        ("inf", "--flops"),
+        ("1e3", "1.000e3"),
+    ] {
+        let error = refused(&[
+            "allocate",
+            text(&table),
+            "--flops",
+            flops,
+            "--bootstrap",
+            "0",
+            "--recipe",
+            text(&recipe),
+        ]);
+        assert!(error.contains(part), "{error}");
+    }
+    assert!(!recipe.exists());
+}
