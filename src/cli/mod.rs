@@ -19,6 +19,7 @@ mod prepare;
 mod progress;
 mod resume;
 mod sample;
+mod scaling;
 mod schedule;
 mod signal;
 mod train;
@@ -42,6 +43,7 @@ enum Command {
     Prepare(prepare::Args),
     Average(average::Args),
     Export(export::Args),
+    Scaling(scaling::Args),
     Schedule(schedule::Args),
     Fit(fit::Args),
     Predict(predict::Args),
@@ -87,6 +89,7 @@ fn run(command: Command) -> Result<()> {
         Command::Prepare(args) => prepare::run(args),
         Command::Average(args) => average::run(args),
         Command::Export(args) => export::run(args),
+        Command::Scaling(args) => scaling::run(args),
         Command::Schedule(args) => schedule::run(args),
         Command::Fit(args) => fit::run(args),
         Command::Predict(args) => predict::run(args),

@@ -2,7 +2,13 @@
 
 pub mod allocate;
 pub mod bootstrap;
+pub mod compare;
+pub mod curves;
+pub mod envelope;
 pub mod holdout;
+pub mod isoflop;
 pub mod law;
 pub mod parametric;
 pub mod point;
+pub mod power;
+pub mod spline;
