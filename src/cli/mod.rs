@@ -20,6 +20,7 @@ mod resume;
 mod sample;
 mod schedule;
 mod signal;
+mod suite;
 mod train;
 
 /// An LLM pretraining harness that knows the laws its own learning-rate schedule obeys.
@@ -36,6 +37,7 @@ enum Command {
     Train(train::Args),
     Resume(resume::Args),
     Cooldown(cooldown::Args),
+    Suite(suite::Args),
     Evaluate(evaluate::Args),
     Sample(sample::Args),
     Prepare(prepare::Args),
@@ -80,6 +82,7 @@ fn run(command: Command) -> Result<()> {
         Command::Train(args) => train::run(args),
         Command::Resume(args) => resume::run(args),
         Command::Cooldown(args) => cooldown::run(args),
+        Command::Suite(args) => suite::run(args),
         Command::Evaluate(args) => evaluate::run(args),
         Command::Sample(args) => sample::run(args),
         Command::Prepare(args) => prepare::run(args),
