@@ -103,13 +103,13 @@ fn head(out: &mut String, suite: &Suite, plan: &Plan) {
 fn sizes(out: &mut String, suite: &Suite, plan: &Plan) {
     let _ = writeln!(
         out,
-        "\n  {:<12}{:>7}{:>9}{:>8}{:>8}{:>7}{:>9}{:>9}{:>9}",
-        "size", "N", "peak lr", "warmup", "batch", "to do", "steps", "FLOP", "time left"
+        "\n  {:<11}{:>8}{:>9}{:>8}{:>8}{:>6}{:>10}{:>8}{:>10}",
+        "size", "N", "peak lr", "warm-up", "batch", "to do", "steps", "FLOP", "time left"
     );
     for (row, model) in plan.sizes.iter().zip(&suite.models) {
         let _ = writeln!(
             out,
-            "  {:<12}{:>7}{:>9}{:>8}{:>8}{:>7}{:>9}{:>9}{:>9}",
+            "  {:<11}{:>8}{:>9}{:>8}{:>8}{:>6}{:>10}{:>8}{:>10}",
             row.size,
             count(row.params as f64),
             lr(row.peak_lr),
@@ -124,22 +124,29 @@ fn sizes(out: &mut String, suite: &Suite, plan: &Plan) {
     }
     let _ = writeln!(
         out,
-        "\n  N counts the head and not the input embedding; batch is in tokens; horizons\n  are in tokens (steps, tokens a parameter); every cell counts its own steps\n"
+        "\n  N counts the head and not the input embedding; the peak is the cosine's; batch\n  is in tokens; horizons are in tokens (steps, tokens a parameter)\n"
     );
 }
 
+/// `ends at 250 k (244, 2.5x)   500 k (488, 5.1x)`, on as many lines as it takes.
 fn horizons(row: &Row, n: f64) -> String {
-    let one = |&steps: &u64| {
+    let mut lines = vec!["    ends at".to_string()];
+    for &steps in &row.horizons {
         let tokens = (steps * row.tokens_per_step) as f64;
-        let tokens_words = count(tokens).replace(' ', "\u{a0}");
-        format!(
-            "{tokens_words}\u{a0}({},\u{a0}{:.0}x)",
-            thousands(steps),
-            tokens / n
-        )
-    };
-    let list: Vec<String> = row.horizons.iter().map(one).collect();
-    format!("ends at {}", list.join("  "))
+        let a_parameter = match tokens / n {
+            x if x < 9.95 => format!("{x:.1}x"),
+            x => format!("{x:.0}x"),
+        };
+        let one = format!("{} ({}, {a_parameter})", count(tokens), thousands(steps));
+        let line = lines.last_mut().expect("there is a first line");
+        if line.chars().count() + 2 + one.chars().count() > WIDTH {
+            lines.push(format!("           {one}"));
+        } else {
+            line.push_str("  ");
+            line.push_str(&one);
+        }
+    }
+    lines.join("\n")
 }
 
 fn cost(out: &mut String, plan: &Plan, gpu: Option<(f64, f64)>) {

@@ -18,8 +18,8 @@ macro_rules! say {
 }
 
 const WIDTH: usize = 80;
-/// Without a terminal, a line is printed about this many times a cell.
-const PLAIN_LINES: u64 = 4;
+/// Without a terminal, a line is printed this often.
+const PLAIN: Duration = Duration::from_secs(30);
 /// Weight of the newest step in the smoothed loss and speed.
 const SMOOTHING: f64 = 0.1;
 
@@ -39,6 +39,7 @@ pub struct SuiteScreen {
     speed: Option<f64>,
     val: Option<f64>,
     cell_begin: Instant,
+    last_line: Instant,
 }
 
 impl SuiteScreen {
@@ -66,6 +67,7 @@ impl SuiteScreen {
             speed: None,
             val: None,
             cell_begin: Instant::now(),
+            last_line: Instant::now(),
         }
     }
 
@@ -127,7 +129,7 @@ impl Observer for SuiteScreen {
         self.first_step = info.step;
         self.steps = info.config.train.iterations;
         (self.loss, self.speed, self.val) = (None, None, None);
-        self.cell_begin = Instant::now();
+        (self.cell_begin, self.last_line) = (Instant::now(), Instant::now());
         if self.bar.is_none() && std::io::stderr().is_terminal() {
             let target = ProgressDrawTarget::stderr_with_hz(4);
             let bar = ProgressBar::with_draw_target(None, target);
@@ -152,8 +154,8 @@ impl Observer for SuiteScreen {
                 bar.tick();
             }
             None => {
-                let every = self.steps.div_ceil(PLAIN_LINES).max(1);
-                if r.step.is_multiple_of(every) && r.step < self.steps {
+                if self.last_line.elapsed() > PLAIN {
+                    self.last_line = Instant::now();
                     say!("{}", self.status(r));
                 }
             }
@@ -184,7 +186,7 @@ impl Watcher for SuiteScreen {
     fn ends(&mut self, suite: &Suite, index: usize, outcome: &Outcome) {
         let cell = &suite.cells[index];
         let line = |word: &str, what: &str| {
-            let text = format!("{}  {what}", suite.describe(cell));
+            let text = format!("{}: {what}", suite.describe(cell));
             let lines = wrap(&text, WIDTH, "      ");
             format!("{word:<6}{}", lines.trim_start())
         };

@@ -83,11 +83,11 @@ fn losses(out: &mut String, suite: &Suite, pairs: &[Pair]) {
     let beside = pairs.iter().any(|p| p.other.is_some());
     let _ = write!(
         out,
-        "\n  {:<22}{:>8}{:>9}{:>17}",
-        "held-out loss, nats", "tokens", "steps", "cooldown"
+        "\n  {:<17}{:>8}{:>9}{:>18}",
+        "held-out loss", "tokens", "steps", "cooldown"
     );
     if beside {
-        let _ = write!(out, "{against:>11}{:>13}", "less it");
+        let _ = write!(out, "{against:>9}{:>17}", "difference");
     }
     out.push('\n');
     for pair in pairs {
@@ -96,10 +96,10 @@ fn losses(out: &mut String, suite: &Suite, pairs: &[Pair]) {
             None => pair.size.clone(),
             Some(name) => format!("{}, {name}", pair.size),
         };
-        let label: String = label.chars().take(21).collect();
+        let label: String = label.chars().take(17).collect();
         let _ = write!(
             out,
-            "  {label:<22}{:>8}{:>9}{:>17}",
+            "  {label:<17}{:>8}{:>9}{:>18}",
             count(pair.tokens as f64),
             thousands(pair.steps),
             mean(&pair.loss)
@@ -108,7 +108,7 @@ fn losses(out: &mut String, suite: &Suite, pairs: &[Pair]) {
             let difference = pair.difference.as_ref().map(thousandths);
             let _ = write!(
                 out,
-                "{:>11}{:>13}",
+                "{:>9}{:>17}",
                 format!("{:.4}", other.mean),
                 difference.unwrap_or_else(|| "–".into())
             );
@@ -127,7 +127,11 @@ fn losses(out: &mut String, suite: &Suite, pairs: &[Pair]) {
         false => "",
     };
     let _ = writeln!(out);
-    item(out, "mean", &format!("over {seeds}{spread}{paired}"));
+    item(
+        out,
+        "mean",
+        &format!("nats a token over {seeds}{spread}{paired}"),
+    );
 }
 
 fn mean(m: &Mean) -> String {

@@ -138,9 +138,11 @@ pub(super) fn append(
         trunk.checkpoint.at = branches.clone();
         let trunk_index = cells.len();
         let base = || base(&trunk, model);
-        let key = format!("{}\niterations = {last}\nbranches = {branches:?}", base());
+        // First what its bits at any step hang on, then how far it goes: see `pool`.
+        let family = with_hash(&name("trunk"), &base());
+        let key = format!("{family} {branches:?}");
         cells.push(Cell {
-            run: with_hash(&name("trunk"), &key),
+            run: with_hash(&family, &key),
             id: name("trunk"),
             model: index,
             seed,

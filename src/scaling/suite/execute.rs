@@ -1,6 +1,7 @@
 //! Runs the cells one by one: skips what is finished, resumes what was begun, starts the rest.
 
 use super::cell::{Cell, Kind};
+use super::pool;
 use super::results;
 use super::suite::{State, Suite};
 use crate::error::{Error, Result};
@@ -120,6 +121,10 @@ pub fn train(
 
 fn start(suite: &Suite, cell: &Cell, dir: &Path, progress: &mut dyn Progress) -> Result<Run> {
     match &cell.kind {
+        Kind::Trunk { .. } if let Some((from, at)) = pool::head_start(suite, cell) => {
+            let (point, config) = pool::extension(cell, &from, at)?;
+            Run::branch(&point, config, dir, progress)
+        }
         Kind::Trunk { .. } | Kind::Cosine => {
             Run::start(dir, cell.config.clone(), &StartOptions::default(), progress)
         }
@@ -133,7 +138,7 @@ fn start(suite: &Suite, cell: &Cell, dir: &Path, progress: &mut dyn Progress) ->
                     final_ratio: tailing.final_ratio,
                 },
             };
-            let trunk = suite.dir(&suite.cells[*trunk]);
+            let trunk = pool::holder(suite, &suite.cells[*trunk], *at);
             let point = BranchPoint::find(&trunk, Some(*at))?;
             let config = point.config(&cooldown)?;
             Run::branch(&point, config, dir, progress)

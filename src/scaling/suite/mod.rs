@@ -12,6 +12,7 @@ pub mod cost;
 pub mod execute;
 mod measure;
 pub mod plan;
+mod pool;
 pub mod results;
 mod section;
 pub mod slurm;

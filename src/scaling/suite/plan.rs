@@ -3,6 +3,7 @@
 use super::cell::Cell;
 use super::cost::Cost;
 use super::measure;
+use super::pool;
 use super::suite::{Model, State, Suite};
 use serde::Serialize;
 
@@ -108,7 +109,7 @@ fn seconds_left(suite: &Suite, cell: &Cell, per_token: f64) -> f64 {
     let from = match suite.state(cell) {
         State::Finished => return 0.0,
         State::Begun(step) => step.min(cell.steps),
-        State::New => cell.first_step(),
+        State::New => pool::head_start(suite, cell).map_or(cell.first_step(), |(_, step)| step),
     };
     let model = suite.model(cell);
     let eval = &model.config.eval;
