@@ -3,6 +3,7 @@
 //! The rooms of the house stand on floors; a room imports only from floors below it.
 //! `ARCHITECTURE.md` draws the map and lists the invariants.
 
+pub mod average;
 pub mod bench;
 pub mod cli;
 pub mod curve;

@@ -59,7 +59,22 @@ fn a_cooldown_is_the_wsd_run_whose_decay_starts_there() {
         } else {
             &Place::new()
         };
-        let model = ["--model", family, "--dtype", dtype];
+        // Averages of the weights go on through the branch too.
+        let model = [
+            "--model",
+            family,
+            "--dtype",
+            dtype,
+            "--weight-average",
+            "--wa-interval",
+            "2",
+            "--wa-horizon",
+            "12",
+            "--wa-sweep-horizon",
+            "--exponential-moving-average",
+            "--ema-interval",
+            "3",
+        ];
         trunk(place, &model);
         let before = contents(&place.run("trunk"));
         let mut cooldown = place.lehr(&["cooldown", "--from", "checkpoints/trunk@32"]);

@@ -4,6 +4,7 @@ use crate::error::{Error, Result};
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 
+mod average;
 mod bench;
 mod compare;
 mod cooldown;
@@ -41,6 +42,7 @@ enum Command {
     Evaluate(evaluate::Args),
     Sample(sample::Args),
     Prepare(prepare::Args),
+    Average(average::Args),
     Export(export::Args),
     Schedule(schedule::Args),
     Fit(fit::Args),
@@ -86,6 +88,7 @@ fn run(command: Command) -> Result<()> {
         Command::Evaluate(args) => evaluate::run(args),
         Command::Sample(args) => sample::run(args),
         Command::Prepare(args) => prepare::run(args),
+        Command::Average(args) => average::run(args),
         Command::Export(args) => export::run(args),
         Command::Schedule(args) => schedule::run(args),
         Command::Fit(args) => fit::run(args),

@@ -2,8 +2,8 @@
 
 use super::format::{clock, count, lr, thousands, wrap};
 use crate::schedule;
-use crate::train::metrics::{EvalRecord, SampleRecord, StepRecord};
-use crate::train::run::{Info, Observer, Summary};
+use crate::train::metrics::{AverageKind, AverageRecord, EvalRecord, SampleRecord, StepRecord};
+use crate::train::run::{Averaged, Info, Observer, Summary};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::{IsTerminal, Write};
 use std::path::Path;
@@ -30,6 +30,8 @@ pub struct Screen {
     begin: Instant,
     steps: u64,
     first_step: u64,
+    /// Whether the run ends without having cooled down.
+    is_trunk: bool,
     flops_per_token: f64,
     loss: Option<f64>,
     speed: Option<f64>,
@@ -42,6 +44,7 @@ impl Screen {
             begin: Instant::now(),
             steps: 0,
             first_step: 0,
+            is_trunk: false,
             flops_per_token: 0.0,
             loss: None,
             speed: None,
@@ -87,6 +90,7 @@ impl Screen {
             thousands(summary.steps),
             clock(summary.elapsed)
         );
+        say_averages(&summary.averages);
         if summary.skipped > 0 {
             say!("      {} updates were left out", thousands(summary.skipped));
         }
@@ -95,6 +99,9 @@ impl Screen {
         match summary.sample {
             Some(_) => say!("next  {lehr} sample {dir} --prompt \"It is a truth\""),
             None => say!("next  {lehr} evaluate {dir}"),
+        }
+        if self.is_trunk {
+            say!("      {lehr} cooldown --from {dir} --fraction 0.2");
         }
     }
 
@@ -129,12 +136,50 @@ fn loss_in_words(eval: &EvalRecord) -> String {
     )
 }
 
+/// The closing lines of what was averaged, and what it cost.
+fn say_averages(averaged: &Averaged) {
+    for a in &averaged.records {
+        let what = match a.average {
+            AverageKind::Window | AverageKind::Sweep => {
+                let steps = a.to - a.from + 1;
+                match a.to == a.step {
+                    true => format!("averaged over the last {} steps", thousands(steps)),
+                    false => format!(
+                        "averaged over steps {} to {}",
+                        thousands(a.from),
+                        thousands(a.to)
+                    ),
+                }
+            }
+            AverageKind::Ema => "moving average".to_string(),
+        };
+        let best = match a.average {
+            AverageKind::Sweep => ", the best of the sweep",
+            _ => "",
+        };
+        say!("      {what} {:.4}{best}", a.val_loss);
+    }
+    for dir in averaged.window.iter().chain(&averaged.ema) {
+        say!("      {}", dir.display());
+    }
+    let cost = averaged.cost.taking + averaged.cost.writing;
+    if cost > Duration::ZERO {
+        let share = |d: Duration| 100.0 * d.as_secs_f64() / averaged.stepping.as_secs_f64();
+        say!(
+            "      averaging took {:.2} % of the time of the steps, files included",
+            share(cost)
+        );
+    }
+}
+
 impl Observer for Screen {
     fn started(&mut self, info: &Info) {
         let c = &info.config;
         self.begin = Instant::now();
         self.steps = c.train.iterations;
         self.first_step = info.step;
+        let s = &info.schedule;
+        self.is_trunk = s.lr(s.steps() - 1) == s.peak_lr();
         self.flops_per_token = info.flops_per_token;
         let left = format!(
             "{} {} parameters ({} without embeddings)",
@@ -227,8 +272,21 @@ impl Observer for Screen {
         }
     }
 
-    fn evaluated(&mut self, r: &EvalRecord) {
-        self.print(&format!("{:>6}  val {}", r.step, loss_in_words(r)));
+    fn evaluated(&mut self, r: &EvalRecord, averages: &[AverageRecord]) {
+        let mut words = loss_in_words(r);
+        if !averages.is_empty() {
+            // Room for three more numbers.
+            words = words.replace(" a token", "");
+        }
+        for a in averages {
+            let name = match a.average {
+                AverageKind::Window => "wa",
+                AverageKind::Sweep => "best",
+                AverageKind::Ema => "ema",
+            };
+            words += &format!(", {name} {:.4}", a.val_loss);
+        }
+        self.print(&format!("{:>6}  val {words}", r.step));
     }
 
     fn sampled(&mut self, r: &SampleRecord) {

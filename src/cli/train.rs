@@ -1,5 +1,7 @@
 //! `lehr train`: flags to a configuration, a run, its closing lines.
 
+mod average;
+
 use super::prepare::Watcher;
 use super::progress::Screen;
 use super::signal;
@@ -60,6 +62,8 @@ pub struct Args {
     schedule: ScheduleFlags,
     #[command(flatten, next_help_heading = "Training")]
     training: TrainingFlags,
+    #[command(flatten, next_help_heading = "Averages of the weights")]
+    average: average::AverageFlags,
 }
 
 #[derive(clap::Args)]
@@ -374,6 +378,7 @@ impl Args {
             lay(&mut layers, flag, key, value)?;
         }
         self.schedule.lay(&mut layers)?;
+        self.average.lay(&mut layers)?;
         for assignment in &self.set {
             layers.assign(assignment)?;
         }

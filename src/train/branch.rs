@@ -6,13 +6,15 @@
 //!
 //! Hägele et al. 2024 (arXiv 2405.18392): one constant-LR run cooled down at many lengths replaces a run a length.
 
+use super::average::{Averages, window_dir};
 use super::checkpoint::{self, State};
 use super::config::RunConfig;
 use super::run_file::{self, BranchedFrom};
 use super::rundir::{
-    CURVE_FILE, METRICS_FILE, RUN_FILE, RunDir, TOKENIZER_FILE, VAL_CURVE_FILE, saved_steps,
-    step_dir,
+    AVERAGES_DIR, CURVE_FILE, METRICS_FILE, RUN_FILE, RunDir, TOKENIZER_FILE, VAL_CURVE_FILE, put,
+    saved_steps, step_dir,
 };
+use super::trainer::Trainer;
 use crate::error::{Error, Result};
 use crate::files;
 use crate::schedule::{Shape, Tail};
@@ -133,32 +135,71 @@ impl BranchPoint {
     }
 }
 
-/// Brings the trunk's past into a branch: its tokenizer and its logs, which whoever opens them cuts at the branch.
-pub(super) fn fill(dir: &RunDir, origin: &BranchedFrom) -> Result<()> {
-    for name in [TOKENIZER_FILE, METRICS_FILE, CURVE_FILE, VAL_CURVE_FILE] {
-        let from = origin.run.join(name);
-        if from.exists() {
-            let bytes = std::fs::read(&from).map_err(|e| Error::io("read", &from, e))?;
-            files::write(&dir.join(name), &bytes)?;
-        }
-    }
-    Ok(())
+/// The checkpoint that a branch goes on from, read and checked.
+pub(super) struct Departure {
+    /// The trunk's directory.
+    run: PathBuf,
+    /// The checkpoint's.
+    pub dir: PathBuf,
+    pub state: State,
 }
 
-/// The checkpoint that a branch starts from, checked.
-///
-/// # Errors
-/// It was removed, or is damaged.
-pub(super) fn trunk_state(origin: &BranchedFrom) -> Result<(PathBuf, State)> {
-    let dir = step_dir(&origin.run, origin.step);
-    if !dir.exists() {
-        return Err(Error::input(format!(
-            "the checkpoint that this run branches from, {}, is gone, and the run has none of its own yet; branch from another one",
-            dir.display()
-        )));
+impl Departure {
+    /// # Errors
+    /// The checkpoint was removed, or is damaged.
+    pub fn read(origin: &BranchedFrom) -> Result<Departure> {
+        let dir = step_dir(&origin.run, origin.step);
+        if !dir.exists() {
+            return Err(Error::input(format!(
+                "the checkpoint that this run branches from, {}, is gone, and the run has none of its own yet; branch from another one",
+                dir.display()
+            )));
+        }
+        let state = checkpoint::read_state(&dir)?;
+        let run = origin.run.clone();
+        Ok(Departure { run, dir, state })
     }
-    let state = checkpoint::read_state(&dir)?;
-    Ok((dir, state))
+}
+
+/// Brings the trunk's past into a branch: its tokenizer, its logs, which whoever opens them cuts at the branch, and
+/// the windows that averages along the branch look back at. Gives the averages as they stood.
+pub(super) fn fill(
+    dir: &RunDir,
+    point: &Departure,
+    trainer: &Trainer,
+    notices: &mut Vec<String>,
+) -> Result<Averages> {
+    for name in [TOKENIZER_FILE, METRICS_FILE, CURVE_FILE, VAL_CURVE_FILE] {
+        let from = point.run.join(name);
+        if from.exists() {
+            copy(&from, &dir.join(name))?;
+        }
+    }
+    let average = &trainer.config().average;
+    let looked_at = if average.sweep { average.max_sweeps } else { 1 };
+    let state = point.state.average.iter();
+    let finished = state.flat_map(|s| s.windows.iter().rev().take(looked_at as usize));
+    for &step in finished {
+        let from = window_dir(&point.run.join(AVERAGES_DIR), step);
+        if from.exists() {
+            let averages = dir.join(AVERAGES_DIR);
+            std::fs::create_dir_all(&averages)
+                .map_err(|e| Error::io("create the directory", &averages, e))?;
+            put(&window_dir(&averages, step), |aside| {
+                let files = std::fs::read_dir(&from).map_err(|e| Error::io("read", &from, e))?;
+                for file in files.flatten() {
+                    copy(&file.path(), &aside.join(file.file_name()))?;
+                }
+                Ok(())
+            })?;
+        }
+    }
+    Averages::restore(dir.path(), &point.dir, &point.state, trainer, notices)
+}
+
+fn copy(from: &Path, to: &Path) -> Result<()> {
+    let bytes = std::fs::read(from).map_err(|e| Error::io("read", from, e))?;
+    files::write(to, &bytes)
 }
 
 /// How the run in `dir` is another one than the branch that is asked for; `None` where it is that branch.

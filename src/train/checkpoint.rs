@@ -6,8 +6,10 @@
 //! masks and samples are pure functions of the seed and the step, so the step is all the position
 //! that there is.
 
+use super::average::Averages;
 use super::config::{CheckpointSection, RunConfig};
 use super::rundir::{discard, put, saved_steps, step_dir};
+use crate::average::AverageState;
 use crate::error::{Error, Result};
 use crate::files;
 use crate::model::hf::{self, CONFIG_FILE, Floats, WEIGHTS_FILE};
@@ -22,6 +24,7 @@ use std::path::{Path, PathBuf};
 
 pub const STATE_FILE: &str = "state.json";
 pub const OPTIMIZER_FILE: &str = "optimizer.safetensors";
+pub const AVERAGE_FILE: &str = "average.safetensors";
 const FORMAT: u32 = 1;
 
 /// `state.json`: what a checkpoint holds besides tensors.
@@ -38,6 +41,9 @@ pub struct State {
     pub data: String,
     /// Fingerprint of the schedule: a table's file may have changed under its name.
     pub schedule: String,
+    /// Where the averages of weights stand; absent where none are taken.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub average: Option<AverageState>,
     /// BLAKE3 of each of the checkpoint's other files.
     pub checksums: BTreeMap<String, String>,
 }
@@ -52,6 +58,7 @@ pub struct Contents<'a> {
     pub eot: Option<u32>,
     pub params: &'a Params,
     pub optimizer: &'a AdamW,
+    pub averages: &'a Averages,
 }
 
 /// Writes the checkpoint of a step; at no moment is there a directory of its name that is not
@@ -82,8 +89,12 @@ fn write_into(dir: &Path, c: &Contents) -> Result<()> {
         (m.name, Floats { shape, values })
     });
     hf::write_tensors(&dir.join(OPTIMIZER_FILE), moments.collect())?;
+    let average = c.averages.save(dir, c.step, c.params.specs())?;
     let mut checksums = BTreeMap::new();
-    for name in [CONFIG_FILE, WEIGHTS_FILE, OPTIMIZER_FILE] {
+    for name in [CONFIG_FILE, WEIGHTS_FILE, OPTIMIZER_FILE, AVERAGE_FILE] {
+        if name == AVERAGE_FILE && !dir.join(name).exists() {
+            continue;
+        }
         checksums.insert(name.to_string(), checksum(&dir.join(name))?);
     }
     let state = State {
@@ -94,6 +105,7 @@ fn write_into(dir: &Path, c: &Contents) -> Result<()> {
         config: c.config.clone(),
         data: c.data.into(),
         schedule: schedule_fingerprint(c.schedule),
+        average,
         checksums,
     };
     let state = serde_json::to_vec_pretty(&state).map_err(Error::backend)?;

@@ -1,5 +1,6 @@
 //! The resolved configuration of a run: recipe first, flags over it, `--set` over both.
 
+use crate::average::AverageConfig;
 use crate::error::{Error, Result};
 use crate::kernels::gemm::{self, Precision};
 use crate::model::{Family, ModelConfig};
@@ -21,6 +22,9 @@ pub struct RunConfig {
     pub eval: EvalSection,
     pub checkpoint: CheckpointSection,
     pub sample: SampleSection,
+    /// Absent in what older versions wrote.
+    #[serde(default)]
+    pub average: AverageConfig,
 }
 
 /// `[model]`: sizes; 0 stands for "derived from the others".
@@ -223,6 +227,7 @@ impl RunConfig {
             )));
         }
         self.optim.validate()?;
+        self.average.validate()?;
         self.model_config(1)?;
         self.schedule()?;
         Ok(())
@@ -289,12 +294,12 @@ impl RunConfig {
     }
 
     /// The keys whose values differ between two configurations, as `section.key: here, there`,
-    /// without those that only say when to save and what to keep.
+    /// without those that only say when to save, what to keep, and which averages to take.
     pub fn differences(&self, other: &RunConfig) -> Vec<String> {
         let (mine, theirs) = (self.to_table(), other.to_table());
         let mut list = Vec::new();
         for (section, keys) in &mine {
-            if section == "checkpoint" {
+            if section == "checkpoint" || section == "average" {
                 continue;
             }
             let keys = keys.as_table().expect("every section is a table");

@@ -22,7 +22,8 @@ pub fn write(
     put(dir, |aside| write_into(aside, config, params, tokenizer))
 }
 
-fn write_into(
+/// As [`write`], into a directory that is there.
+pub(super) fn write_into(
     dir: &Path,
     config: &ModelConfig,
     params: &Params,

@@ -113,10 +113,11 @@ pub fn tokenizer_file(dir: &Path) -> Option<PathBuf> {
 
 /// The data set that the run of a model directory was started on; `None` where no run is.
 pub fn dataset_of(dir: &Path) -> Result<Option<PathBuf>> {
-    let Some(file) = dir
-        .parent()
+    // A checkpoint lies in its run, an average in a directory of averages there.
+    let runs = dir.ancestors().skip(1).take(2);
+    let Some(file) = runs
         .map(|run| run.join(RUN_FILE))
-        .filter(|f| f.is_file())
+        .find(|file| file.is_file())
     else {
         return Ok(None);
     };

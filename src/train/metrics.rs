@@ -1,14 +1,16 @@
-//! What a run writes down as it goes: `metrics.jsonl`, `curve.csv`, `curve.val.csv`.
+//! What a run writes down as it goes: `metrics.jsonl`, `curve.csv`, `curve.val.csv`, and where weights
+//! are averaged `curve.average.csv`.
 //!
 //! One line a step, flushed line by line. The loss and the learning rate of a line belong to the
 //! same step: the loss was computed on that step's batch before the update, and the learning rate
 //! is the one that the update then applied. `step` counts completed steps, so the first line
 //! is step 1 and carries `schedule.lr(0)`.
 
-use super::rundir::{CURVE_FILE, METRICS_FILE, RunDir, VAL_CURVE_FILE};
+use super::rundir::{AVERAGE_CURVE_FILE, CURVE_FILE, METRICS_FILE, RunDir, VAL_CURVE_FILE};
 use crate::error::{Error, Result};
 use crate::files;
 use serde::Serialize;
+use serde_json::json;
 use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -47,6 +49,67 @@ pub struct EvalRecord {
     pub val_tokens: u64,
 }
 
+/// Which average of the weights.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AverageKind {
+    /// The last finished window.
+    Window,
+    /// The mean of the last windows, of as many as give the least loss.
+    Sweep,
+    /// The exponential moving average.
+    Ema,
+}
+
+impl AverageKind {
+    /// What its loss is called beside `val_loss`, as schedules-and-scaling calls it.
+    fn loss_key(self) -> &'static str {
+        match self {
+            AverageKind::Window => "val_loss_wa",
+            AverageKind::Sweep => "best_val_loss_wa",
+            AverageKind::Ema => "val_loss_ema",
+        }
+    }
+}
+
+/// The held-out loss of an average of weights, on the windows of [`EvalRecord`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct AverageRecord {
+    /// Completed steps of the run when it was evaluated.
+    pub step: u64,
+    pub average: AverageKind,
+    /// As [`EvalRecord::val_loss`]; `val_loss_wa`, `best_val_loss_wa` or `val_loss_ema` in files.
+    pub val_loss: f64,
+    pub val_bits_per_byte: Option<f64>,
+    /// Windows that it is the mean of; 0 of a moving average.
+    pub windows: u64,
+    /// The first and the last step that it covers; of a moving average the completed steps when it
+    /// began, and at its last update.
+    pub from: u64,
+    pub to: u64,
+}
+
+impl AverageRecord {
+    /// A line of `metrics.jsonl`. Its loss is not called `val_loss`: that is the run's own.
+    fn line(&self) -> serde_json::Value {
+        let mut line = json!({
+            "step": self.step,
+            "average": self.average,
+            (self.average.loss_key()): self.val_loss,
+        });
+        if let Some(bits) = self.val_bits_per_byte {
+            let key = self.average.loss_key().replace("loss", "bits_per_byte");
+            line[key] = bits.into();
+        }
+        if self.windows > 0 {
+            line["windows"] = self.windows.into();
+        }
+        line["from"] = self.from.into();
+        line["to"] = self.to.into();
+        line
+    }
+}
+
 /// Text drawn from the model.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct SampleRecord {
@@ -55,11 +118,14 @@ pub struct SampleRecord {
     pub sample: String,
 }
 
-/// The three files, open for appending.
+/// The files, open for appending.
 pub struct Metrics {
     jsonl: LogFile,
     curve: LogFile,
     val_curve: LogFile,
+    /// Opened when there is something to put in.
+    average_curve: Option<LogFile>,
+    average_path: PathBuf,
 }
 
 struct LogFile {
@@ -69,21 +135,21 @@ struct LogFile {
 
 const CURVE_HEADER: &str = "step,lr,loss";
 const VAL_CURVE_HEADER: &str = "step,loss,bits_per_byte";
+const AVERAGE_CURVE_HEADER: &str = "step,val_loss_wa,best_val_loss_wa,best_wa_windows,val_loss_ema";
 
 impl Metrics {
     /// Opens the files of a run and drops every line after `step`: what a killed process logged
     /// beyond its last checkpoint will be trained, and logged, again.
     pub fn open(run: &RunDir, step: u64) -> Result<Metrics> {
-        let open = |name: &str, header: Option<&str>| {
-            let path = run.join(name);
-            keep_until(&path, step, header)?;
-            let file = File::options()
-                .append(true)
-                .open(&path)
-                .map_err(|e| Error::io("open", &path, e))?;
-            Ok(LogFile { path, file })
+        let open = |name: &str, header| LogFile::open(run.join(name), step, header);
+        let average_path = run.join(AVERAGE_CURVE_FILE);
+        let average_curve = match average_path.exists() {
+            true => Some(open(AVERAGE_CURVE_FILE, Some(AVERAGE_CURVE_HEADER))?),
+            false => None,
         };
         Ok(Metrics {
+            average_curve,
+            average_path,
             jsonl: open(METRICS_FILE, None)?,
             curve: open(CURVE_FILE, Some(CURVE_HEADER))?,
             val_curve: open(VAL_CURVE_FILE, Some(VAL_CURVE_HEADER))?,
@@ -109,6 +175,34 @@ impl Metrics {
             .line(&format!("{},{},{bits}", record.step, record.val_loss))
     }
 
+    /// Logs the averages of one evaluation.
+    pub fn averages(&mut self, records: &[AverageRecord]) -> Result<()> {
+        let Some(first) = records.first() else {
+            return Ok(());
+        };
+        for record in records {
+            self.jsonl.json(&record.line())?;
+        }
+        let of = |kind| records.iter().find(|r| r.average == kind);
+        let loss = |kind| of(kind).map_or(String::new(), |r| r.val_loss.to_string());
+        let windows = of(AverageKind::Sweep).map_or(String::new(), |r| r.windows.to_string());
+        let line = format!(
+            "{},{},{},{windows},{}",
+            first.step,
+            loss(AverageKind::Window),
+            loss(AverageKind::Sweep),
+            loss(AverageKind::Ema)
+        );
+        let curve = match &mut self.average_curve {
+            Some(curve) => curve,
+            none => {
+                let path = self.average_path.clone();
+                none.insert(LogFile::open(path, 0, Some(AVERAGE_CURVE_HEADER))?)
+            }
+        };
+        curve.line(&line)
+    }
+
     /// Logs a sample.
     pub fn sample(&mut self, record: &SampleRecord) -> Result<()> {
         self.jsonl.json(record)
@@ -116,7 +210,8 @@ impl Metrics {
 
     /// Waits until everything logged is on the disk: a checkpoint must not be newer than its log.
     pub fn sync(&self) -> Result<()> {
-        for log in [&self.jsonl, &self.curve, &self.val_curve] {
+        let always = [&self.jsonl, &self.curve, &self.val_curve];
+        for log in always.into_iter().chain(&self.average_curve) {
             log.file
                 .sync_data()
                 .map_err(|e| Error::io("write", &log.path, e))?;
@@ -126,6 +221,16 @@ impl Metrics {
 }
 
 impl LogFile {
+    /// Opens a log for appending, cut back to `step`.
+    fn open(path: PathBuf, step: u64, header: Option<&str>) -> Result<LogFile> {
+        keep_until(&path, step, header)?;
+        let file = File::options()
+            .append(true)
+            .open(&path)
+            .map_err(|e| Error::io("open", &path, e))?;
+        Ok(LogFile { path, file })
+    }
+
     fn json(&mut self, record: &impl Serialize) -> Result<()> {
         self.line(&serde_json::to_string(record).map_err(Error::backend)?)
     }
@@ -226,6 +331,43 @@ mod tests {
         assert_eq!(curve.lines().nth(4).unwrap(), "4,0.00025,4.1");
         let val = std::fs::read_to_string(run.join(VAL_CURVE_FILE)).unwrap();
         assert_eq!(val, "step,loss,bits_per_byte\n3,2.5,\n");
+    }
+
+    #[test]
+    fn averages_have_names_of_their_own() {
+        let dir = tempfile::tempdir().unwrap();
+        let run = RunDir::create(dir.path()).unwrap();
+        let mut m = Metrics::open(&run, 0).unwrap();
+        m.averages(&[]).unwrap();
+        assert!(!run.join(AVERAGE_CURVE_FILE).exists());
+        let window = AverageRecord {
+            step: 8,
+            average: AverageKind::Window,
+            val_loss: 2.5,
+            val_bits_per_byte: Some(0.5),
+            windows: 1,
+            from: 1,
+            to: 5,
+        };
+        let ema = AverageRecord {
+            average: AverageKind::Ema,
+            val_loss: f64::NAN,
+            val_bits_per_byte: None,
+            windows: 0,
+            ..window.clone()
+        };
+        m.averages(std::slice::from_ref(&window)).unwrap();
+        m.averages(&[window, AverageRecord { step: 9, ..ema }])
+            .unwrap();
+        drop(Metrics::open(&run, 8).unwrap());
+        let text = std::fs::read_to_string(run.join(METRICS_FILE)).unwrap();
+        let line = r#"{"step":8,"average":"window","val_loss_wa":2.5,"val_bits_per_byte_wa":0.5,"windows":1,"from":1,"to":5}"#;
+        assert_eq!(text.lines().collect::<Vec<_>>(), [line, line]);
+        let curve = std::fs::read_to_string(run.join(AVERAGE_CURVE_FILE)).unwrap();
+        assert_eq!(
+            curve,
+            format!("{AVERAGE_CURVE_HEADER}\n8,2.5,,,\n8,2.5,,,NaN\n")
+        );
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! schedule for the learning rate and updates; [`run::Run`] writes the record down, evaluates,
 //! samples and saves when each is due, and tells its [`run::Observer`] what happened.
 
+pub mod average;
 pub mod branch;
 pub mod checkpoint;
 pub mod config;

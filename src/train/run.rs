@@ -1,10 +1,11 @@
 //! The loop: batches in, records, evaluations, samples and checkpoints out.
 
+use super::average::{Averages, Cost};
 use super::checkpoint::{self, Contents};
 use super::config::{NonFinite, RunConfig};
 use super::evaluate::HeldOut;
 use super::export;
-use super::metrics::{EvalRecord, Metrics, SampleRecord, StepRecord};
+use super::metrics::{AverageRecord, EvalRecord, Metrics, SampleRecord, StepRecord};
 use super::rundir::{self, FINAL_DIR, RunDir};
 use super::setup::Source;
 use super::trainer::Trainer;
@@ -32,7 +33,8 @@ const MOST_SKIPS_IN_A_ROW: u32 = 20;
 pub trait Observer {
     fn started(&mut self, _info: &Info) {}
     fn stepped(&mut self, _record: &StepRecord) {}
-    fn evaluated(&mut self, _record: &EvalRecord) {}
+    /// An evaluation, of the weights and of their averages.
+    fn evaluated(&mut self, _record: &EvalRecord, _averages: &[AverageRecord]) {}
     fn sampled(&mut self, _record: &SampleRecord) {}
     fn saved(&mut self, _step: u64, _dir: &Path) {}
     /// Something that the user should know and that does not stop the run.
@@ -64,11 +66,25 @@ pub struct Summary {
     pub steps: u64,
     pub last_checkpoint: Option<u64>,
     pub eval: EvalRecord,
+    pub averages: Averaged,
     pub sample: Option<SampleRecord>,
     /// Updates that this process left out because loss or gradient was not finite.
     pub skipped: u64,
     /// Wall time of this process's share of the run.
     pub elapsed: Duration,
+}
+
+/// What averaging the weights came to.
+#[derive(Clone, Debug)]
+pub struct Averaged {
+    /// The losses at the end.
+    pub records: Vec<AverageRecord>,
+    /// Where the last finished window lies, and the moving average.
+    pub window: Option<PathBuf>,
+    pub ema: Option<PathBuf>,
+    pub cost: Cost,
+    /// Wall time of the steps themselves.
+    pub stepping: Duration,
 }
 
 /// A run that holds its directory and is ready to train.
@@ -77,6 +93,7 @@ pub struct Run {
     pub(super) source: Source,
     pub(super) trainer: Trainer,
     pub(super) held_out: HeldOut,
+    pub(super) averages: Averages,
     pub(super) metrics: Metrics,
     pub(super) recorder: Option<BufWriter<File>>,
     pub(super) fingerprint: String,
@@ -113,11 +130,14 @@ impl Run {
         let mut last_eval = None;
         let mut last_sample = None;
         let (mut skipped, mut in_a_row) = (0, 0);
+        let mut stepping = Duration::ZERO;
         while self.trainer.completed() < steps {
             let clock = Instant::now();
             let (_, batch) = batches.next()?;
             self.record(&batch)?;
             let mut record = self.trainer.step(&batch);
+            stepping += clock.elapsed();
+            self.averages.add(&self.trainer);
             record.tokens_per_second =
                 config.tokens_per_step() as f64 / clock.elapsed().as_secs_f64();
             in_a_row = if record.skipped { in_a_row + 1 } else { 0 };
@@ -131,14 +151,18 @@ impl Run {
             skipped += u64::from(record.skipped);
             self.metrics.step(&record)?;
             observer.stepped(&record);
+            let tokenizer = self.source.tokenizer.as_ref();
+            self.averages.close_window(&self.trainer, tokenizer)?;
 
             let step = record.step;
             let due = |every: u64| step == steps || (every > 0 && step.is_multiple_of(every));
             if due(config.eval.every) {
                 let eval = self.evaluate()?;
                 self.metrics.eval(&eval)?;
-                observer.evaluated(&eval);
-                last_eval = Some(eval);
+                let averages = self.evaluate_averages(observer);
+                self.metrics.averages(&averages)?;
+                observer.evaluated(&eval, &averages);
+                last_eval = Some((eval, averages));
             }
             if due(config.sample.every) {
                 match self.sample() {
@@ -172,7 +196,10 @@ impl Run {
                 .map_err(|e| Error::io("write", "the recorded batches", e))?;
         }
         // Logged before the last checkpoint; a run that resumes there looks again.
-        let eval = last_eval.map_or_else(|| self.evaluate(), Ok)?;
+        let (eval, records) = match last_eval {
+            Some(found) => found,
+            None => (self.evaluate()?, self.evaluate_averages(observer)),
+        };
         if !eval.val_loss.is_finite() {
             return Err(Error::input(format!(
                 "the held-out loss after the last step is {}, so there is no model to keep; {}",
@@ -180,6 +207,14 @@ impl Run {
                 self.last_good(steps)
             )));
         }
+        let tokenizer = self.source.tokenizer.as_ref();
+        let averages = Averaged {
+            records,
+            window: self.averages.last_window(),
+            ema: self.averages.export_ema(&self.trainer, tokenizer)?,
+            cost: self.averages.cost(),
+            stepping,
+        };
         export::write(
             &self.dir.join(FINAL_DIR),
             self.trainer.model_config(),
@@ -191,6 +226,7 @@ impl Run {
             steps,
             last_checkpoint: rundir::saved_steps(self.dir.path())?.last().copied(),
             eval,
+            averages,
             sample: last_sample.or_else(|| self.sample().ok().flatten()),
             skipped,
             elapsed: begin.elapsed(),
@@ -204,6 +240,15 @@ impl Run {
             val_loss: evaluation.loss,
             val_bits_per_byte: evaluation.bits_per_byte,
             val_tokens: evaluation.tokens,
+        })
+    }
+
+    /// Averages are for looking at: a run whose windows somebody has removed goes on training.
+    fn evaluate_averages(&mut self, observer: &mut dyn Observer) -> Vec<AverageRecord> {
+        let found = self.averages.evaluate(&self.held_out, &mut self.trainer);
+        found.unwrap_or_else(|e| {
+            observer.noticed(&format!("the averages are not evaluated: {e}"));
+            Vec::new()
         })
     }
 
@@ -254,6 +299,7 @@ impl Run {
                 eot: self.source.eot(),
                 params: self.trainer.params(),
                 optimizer: self.trainer.optimizer(),
+                averages: &self.averages,
             },
         )?;
         checkpoint::retain(self.dir.path(), &config.checkpoint)?;

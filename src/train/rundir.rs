@@ -9,8 +9,10 @@ pub const RUN_FILE: &str = "run.toml";
 pub const METRICS_FILE: &str = "metrics.jsonl";
 pub const CURVE_FILE: &str = "curve.csv";
 pub const VAL_CURVE_FILE: &str = "curve.val.csv";
+pub const AVERAGE_CURVE_FILE: &str = "curve.average.csv";
 pub const TOKENIZER_FILE: &str = "tokenizer.json";
 pub const FINAL_DIR: &str = "final";
+pub const AVERAGES_DIR: &str = "averages";
 const LOCK_FILE: &str = "run.lock";
 const STEP_PREFIX: &str = "step-";
 
@@ -126,6 +128,7 @@ fn is_ours_unfinished(name: &str) -> bool {
         METRICS_FILE,
         CURVE_FILE,
         VAL_CURVE_FILE,
+        AVERAGE_CURVE_FILE,
         TOKENIZER_FILE,
         FINAL_DIR,
     ];

@@ -1,6 +1,7 @@
 //! How a run comes to stand before its next step: new, or taken up at a checkpoint.
 
-use super::branch::{self, BranchPoint};
+use super::average::Averages;
+use super::branch::{self, BranchPoint, Departure};
 use super::checkpoint;
 use super::config::RunConfig;
 use super::evaluate::HeldOut;
@@ -68,7 +69,10 @@ impl Run {
         };
         run_file::write(&dir.join(RUN_FILE), &config, &origin, &trainer, &source)?;
         let metrics = Metrics::open(&dir, 0)?;
+        let averages = Averages::new(dir.path(), &trainer);
+        notices.extend(averages.too_short(config.train.iterations));
         let mut run = Run {
+            averages,
             dir,
             fingerprint: source.dataset.fingerprint(),
             source,
@@ -99,8 +103,8 @@ impl Run {
         let branched_from = BranchedFrom::of(point)?;
         let dataset = run_file::read(&point.trunk.join(RUN_FILE))?.dataset;
         let source = reopen(dataset, &config, progress)?;
-        let notices = config.train.dtype.resolve().into_iter().collect();
-        let trainer = at_branch(&config, &source, &branched_from)?;
+        let mut notices: Vec<String> = config.train.dtype.resolve().into_iter().collect();
+        let (trainer, point) = at_branch(&config, &source, &branched_from)?;
         let held_out = held_out(&config, &source)?;
         let dir = RunDir::create(dir)?;
         rundir::sweep(dir.path())?;
@@ -110,9 +114,10 @@ impl Run {
         };
         // First what the run is: a process that is killed after this resumes as the branch.
         run_file::write(&dir.join(RUN_FILE), &config, &origin, &trainer, &source)?;
-        branch::fill(&dir, &branched_from)?;
-        let metrics = Metrics::open(&dir, point.at)?;
+        let averages = branch::fill(&dir, &point, &trainer, &mut notices)?;
+        let metrics = Metrics::open(&dir, trainer.completed())?;
         let mut run = Run {
+            averages,
             dir,
             fingerprint: source.dataset.fingerprint(),
             source,
@@ -150,15 +155,18 @@ impl Run {
         }
         let mut notices = Vec::new();
         notices.extend(config.train.dtype.resolve());
-        let trainer = match newest {
-            None => match &origin.branched_from {
-                None => new_trainer(&config, &source, origin.init_from.as_deref())?,
-                Some(trunk) => {
-                    branch::fill(&dir, trunk)?;
-                    at_branch(&config, &source, trunk)?
-                }
-            },
-            Some(newest) => {
+        let (trainer, averages) = match (newest, &origin.branched_from) {
+            (None, None) => {
+                let trainer = new_trainer(&config, &source, origin.init_from.as_deref())?;
+                let averages = Averages::new(dir.path(), &trainer);
+                (trainer, averages)
+            }
+            (None, Some(trunk)) => {
+                let (trainer, point) = at_branch(&config, &source, trunk)?;
+                let averages = branch::fill(&dir, &point, &trainer, &mut notices)?;
+                (trainer, averages)
+            }
+            (Some(newest), _) => {
                 let state = &newest.state;
                 let differences = config.differences(&state.config);
                 if !differences.is_empty() {
@@ -184,7 +192,9 @@ impl Run {
                 trainer.continue_from(state.step, |optimizer| {
                     checkpoint::restore_optimizer(&newest.dir, state, optimizer)
                 })?;
-                trainer
+                let averages =
+                    Averages::restore(dir.path(), &newest.dir, state, &trainer, &mut notices)?;
+                (trainer, averages)
             }
         };
         // A process that was killed between its last save and this left one checkpoint too many.
@@ -192,6 +202,7 @@ impl Run {
         let metrics = Metrics::open(&dir, trainer.completed())?;
         Ok(Run {
             held_out: held_out(&config, &source)?,
+            averages,
             dir,
             fingerprint: source.dataset.fingerprint(),
             source,
@@ -215,15 +226,19 @@ fn reopen(
     }
 }
 
-/// A trainer that stands where the trunk stood.
-fn at_branch(config: &RunConfig, source: &Source, trunk: &BranchedFrom) -> Result<Trainer> {
-    let (dir, state) = branch::trunk_state(trunk)?;
-    check_data(&state.data, source)?;
-    let mut trainer = new_trainer(config, source, Some(&dir))?;
-    trainer.continue_from(state.step, |optimizer| {
-        checkpoint::restore_optimizer(&dir, &state, optimizer)
+/// A trainer that stands where the trunk stood, and the checkpoint that it stands on.
+fn at_branch(
+    config: &RunConfig,
+    source: &Source,
+    trunk: &BranchedFrom,
+) -> Result<(Trainer, Departure)> {
+    let point = Departure::read(trunk)?;
+    check_data(&point.state.data, source)?;
+    let mut trainer = new_trainer(config, source, Some(&point.dir))?;
+    trainer.continue_from(point.state.step, |optimizer| {
+        checkpoint::restore_optimizer(&point.dir, &point.state, optimizer)
     })?;
-    Ok(trainer)
+    Ok((trainer, point))
 }
 
 /// The data set must be the one that the steps so far were drawn from.
@@ -243,7 +258,7 @@ fn new_trainer(config: &RunConfig, source: &Source, weights: Option<&Path>) -> R
     Trainer::new(config.clone(), model, params)
 }
 
-fn held_out(config: &RunConfig, source: &Source) -> Result<HeldOut> {
+pub(super) fn held_out(config: &RunConfig, source: &Source) -> Result<HeldOut> {
     HeldOut::new(
         source.dataset.val().clone(),
         config.train.sequence_length,

@@ -82,6 +82,15 @@ fn ours(dir: &Path, curve: &Path) -> Result<Frame> {
         let run = table.get("run");
         let parameters = run.and_then(|run| run.get("parameters")?.as_integer());
         frame.parameters = parameters.filter(|p| *p > 0).map(|p| p as f64);
+        let branched = run.and_then(|run| {
+            let at = run.get("branched_at")?.as_integer()?;
+            Some((run.get("branched_from")?.as_str()?, at))
+        });
+        if let Some((trunk, at)) = branched {
+            frame.notes.push(format!(
+                "branched from {trunk} at step {at}: what comes before is the trunk's curve too"
+            ));
+        }
     }
     Ok(frame)
 }
@@ -137,7 +146,12 @@ fn warmup(table: &toml::Table) -> Option<u64> {
     let schedule = table.get("schedule")?;
     let train = table.get("train")?;
     let whole = |key: &str| u64::try_from(train.get(key)?.as_integer()?).ok();
-    let shape: Shape = schedule.get("scheduler")?.as_str()?.parse().ok()?;
+    let mut shape: Shape = schedule.get("scheduler")?.as_str()?.parse().ok()?;
+    let mut steps = whole("iterations")?;
+    // A branch warms up as its trunk did.
+    while let Shape::Branch { horizon, trunk, .. } = shape {
+        (shape, steps) = (*trunk, horizon);
+    }
     if matches!(shape, Shape::Table { .. }) {
         return None;
     }
@@ -147,7 +161,7 @@ fn warmup(table: &toml::Table) -> Option<u64> {
         shape: Shape::Constant,
         peak_lr: 1.0,
         warmup,
-        steps: whole("iterations")?,
+        steps,
         tokens_per_step: Some(tokens.checked_mul(whole("sequence_length")?)?),
         compat: false,
     };

@@ -308,6 +308,23 @@ fn our_run_directories() {
         (LossKind::Validation, 2)
     );
     assert_eq!(held_out.lrs, train.lrs);
+    // A branch warmed up as its trunk did, and says where it left it.
+    let branch = run
+        .replace(
+            "parameters",
+            "branched_from = \"runs/trunk\"\nbranched_at = 30\nparameters",
+        )
+        .replace(
+            "\"wsd\"",
+            "\"branch:at=30,horizon=80,decay=linear,final=0,trunk=wsd\"",
+        )
+        .replace("\"4\"", "\"5%\"");
+    files.put("run/run.toml", &branch);
+    let branch = one(&dir, &default());
+    assert_eq!(branch.warmup, WarmUp::Known(4));
+    let said = "branched from runs/trunk at step 30";
+    assert!(branch.notes.iter().any(|n| n.contains(said)));
+    files.put("run/run.toml", run);
     // The same from metrics.jsonl, but for what run.toml knows.
     let lines = one(&files.put("metrics.jsonl", &metrics), &default());
     assert_eq!((&lines.points, &lines.lrs), (&train.points, &train.lrs));
