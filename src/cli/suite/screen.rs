@@ -4,7 +4,7 @@ use crate::cli::format::{clock, lr, thousands, wrap};
 use crate::scaling::suite::Suite;
 use crate::scaling::suite::execute::{Outcome, Watcher};
 use crate::scaling::suite::plan::Plan;
-use crate::train::metrics::{EvalRecord, StepRecord};
+use crate::train::metrics::{AverageRecord, EvalRecord, StepRecord};
 use crate::train::run::{Info, Observer};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::{IsTerminal, Write};
@@ -162,7 +162,7 @@ impl Observer for SuiteScreen {
         }
     }
 
-    fn evaluated(&mut self, r: &EvalRecord) {
+    fn evaluated(&mut self, r: &EvalRecord, _averages: &[AverageRecord]) {
         self.val = Some(r.val_loss);
     }
 

@@ -222,12 +222,15 @@ fn branch_point(model: &Model, t: u64, tailing: &Tailing) -> Result<u64> {
     Ok(at)
 }
 
-/// What decides the bits of a run besides its length: its configuration without what only says when to save and what
-/// to show, and the text it reads.
+/// What decides the results of a run besides its length: its configuration without what only says when to save and
+/// what to show, and the text it reads.
 fn base(config: &RunConfig, model: &Model) -> String {
     let mut table = config.to_table();
     for section in ["checkpoint", "sample"] {
         table.remove(section);
+    }
+    if !config.average.weight_average && !config.average.ema {
+        table.remove("average");
     }
     if let Some(train) = table.get_mut("train").and_then(|t| t.as_table_mut()) {
         train.remove("recompute");

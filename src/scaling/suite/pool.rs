@@ -49,6 +49,11 @@ pub(super) fn head_start(suite: &Suite, trunk: &Cell) -> Option<(PathBuf, u64)> 
     let Kind::Trunk { branches } = &trunk.kind else {
         return None;
     };
+    let average = &trunk.config.average;
+    if average.weight_average || average.ema {
+        // The averages of the part before lie with the older trunk.
+        return None;
+    }
     let older = directories(suite, trunk).split_off(1);
     let saved: Vec<(u64, &PathBuf)> = older
         .iter()

@@ -280,6 +280,7 @@ const SECTIONS: &[&str] = &[
     "eval",
     "checkpoint",
     "sample",
+    "average",
 ];
 
 fn size(mut section: Section) -> Result<Size> {
