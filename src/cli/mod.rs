@@ -22,6 +22,7 @@ mod sample;
 mod scaling;
 mod schedule;
 mod signal;
+mod suite;
 mod train;
 
 /// An LLM pretraining harness that knows the laws its own learning-rate schedule obeys.
@@ -38,6 +39,7 @@ enum Command {
     Train(train::Args),
     Resume(resume::Args),
     Cooldown(cooldown::Args),
+    Suite(suite::Args),
     Evaluate(evaluate::Args),
     Sample(sample::Args),
     Prepare(prepare::Args),
@@ -84,6 +86,7 @@ fn run(command: Command) -> Result<()> {
         Command::Train(args) => train::run(args),
         Command::Resume(args) => resume::run(args),
         Command::Cooldown(args) => cooldown::run(args),
+        Command::Suite(args) => suite::run(args),
         Command::Evaluate(args) => evaluate::run(args),
         Command::Sample(args) => sample::run(args),
         Command::Prepare(args) => prepare::run(args),

@@ -12,3 +12,4 @@ pub mod parametric;
 pub mod point;
 pub mod power;
 pub mod spline;
+pub mod suite;

@@ -1,0 +1,151 @@
+//! What came out of a suite, in 80 columns.
+
+use super::plan::{item, plural};
+use crate::cli::format::{count, thousands};
+use crate::scaling::suite::Suite;
+use crate::scaling::suite::cost::Cost;
+use crate::scaling::suite::execute::Failure;
+use crate::scaling::suite::results::{Finished, Mean, Pair, RESULTS_FILE};
+use serde_json::{Value, json};
+use std::fmt::Write;
+
+pub fn json(
+    suite: &Suite,
+    rows: &[Finished],
+    pairs: &[Pair],
+    spent: &Cost,
+    failures: &[Failure],
+) -> Value {
+    json!({
+        "name": suite.spec.name,
+        "out": suite.spec.out,
+        "cells": suite.cells.len(),
+        "finished": rows.len(),
+        "results": rows,
+        "pairs": pairs,
+        "spent": spent,
+        "spent_ratio": (spent.separate > 0.0).then(|| spent.ratio()),
+        "formula_ratio": Cost::formula(suite),
+        "failures": failures,
+    })
+}
+
+pub fn words(
+    suite: &Suite,
+    rows: &[Finished],
+    pairs: &[Pair],
+    spent: &Cost,
+    failures: &[Failure],
+) -> String {
+    let mut out = String::new();
+    if !pairs.is_empty() {
+        losses(&mut out, suite, pairs);
+    }
+    let all = suite.cells.len();
+    let whole = rows.len() == all;
+    if whole {
+        let text = format!(
+            "{}FLOP in trunks and cooldowns by the steps logged, {:.4} of separate runs; the formula (last + cooldowns of the others) / all gives {:.4}",
+            count(spent.trunks_and_cooldowns),
+            spent.ratio(),
+            Cost::formula(suite)
+        );
+        item(&mut out, "spent", &text);
+        let text = format!(
+            "further cooldowns {}FLOP, cosines {}FLOP",
+            count(spent.further),
+            count(spent.cosine)
+        );
+        item(&mut out, "", &text);
+    }
+    for failure in failures {
+        item(
+            &mut out,
+            "failed",
+            &format!("{}: {}", failure.cell, failure.why),
+        );
+    }
+    let path = suite.spec.out.join(RESULTS_FILE);
+    let text = format!("{} of {all} cells are in {}", rows.len(), path.display());
+    item(&mut out, "done", &text);
+    let lehr = crate::cli::invocation();
+    let next = match whole {
+        true => format!("{lehr} scaling {}", suite.spec.out.display()),
+        false => format!("{lehr} suite {} --yes", suite.spec.path.display()),
+    };
+    let _ = writeln!(out, "next  {next}");
+    out
+}
+
+// Writing to a String cannot fail.
+fn losses(out: &mut String, suite: &Suite, pairs: &[Pair]) {
+    let against = pairs[0].against;
+    let beside = pairs.iter().any(|p| p.other.is_some());
+    let _ = write!(
+        out,
+        "\n  {:<17}{:>8}{:>9}{:>18}",
+        "held-out loss", "tokens", "steps", "cooldown"
+    );
+    if beside {
+        let _ = write!(out, "{against:>9}{:>17}", "difference");
+    }
+    out.push('\n');
+    for pair in pairs {
+        let variant = pair.kind.strip_prefix("cooldown-");
+        let label = match variant {
+            None => pair.size.clone(),
+            Some(name) => format!("{}, {name}", pair.size),
+        };
+        let label: String = label.chars().take(17).collect();
+        let _ = write!(
+            out,
+            "  {label:<17}{:>8}{:>9}{:>18}",
+            count(pair.tokens as f64),
+            thousands(pair.steps),
+            mean(&pair.loss)
+        );
+        if let Some(other) = &pair.other {
+            let difference = pair.difference.as_ref().map(thousandths);
+            let _ = write!(
+                out,
+                "{:>9}{:>17}",
+                format!("{:.4}", other.mean),
+                difference.unwrap_or_else(|| "–".into())
+            );
+        }
+        out.push('\n');
+    }
+    let seeds = plural(suite.spec.seeds.len(), "seed");
+    let spread = match suite.spec.seeds.len() {
+        1 => String::new(),
+        _ => "; ± is the standard deviation between seeds".to_string(),
+    };
+    let paired = match beside {
+        true => {
+            ". Differences are in thousandths of a nat, paired: both sides saw the same batches from the same initial weights"
+        }
+        false => "",
+    };
+    let _ = writeln!(out);
+    item(
+        out,
+        "mean",
+        &format!("nats a token over {seeds}{spread}{paired}"),
+    );
+}
+
+fn mean(m: &Mean) -> String {
+    match m.deviation {
+        Some(d) => format!("{:.4} ± {d:.4}", m.mean),
+        None => format!("{:.4}", m.mean),
+    }
+}
+
+/// `+3.2 ± 0.4`.
+fn thousandths(m: &Mean) -> String {
+    let value = format!("{:+.1}", 1e3 * m.mean);
+    match m.deviation {
+        Some(d) => format!("{value} ± {:.1}", 1e3 * d),
+        None => value,
+    }
+}

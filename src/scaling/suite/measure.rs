@@ -1,0 +1,65 @@
+//! How fast this machine trains a model: a few steps on random tokens.
+
+use super::suite::Model;
+use crate::text::loader::{MicroBatch, StepBatch};
+use crate::train::setup::{Start, initial_model};
+use crate::train::trainer::Trainer;
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::{Rng, SeedableRng};
+use std::time::Instant;
+
+/// A sequence that takes more FLOPs than this is not tried: seconds for one step on a laptop.
+const LARGEST_SEQUENCE: f64 = 3e11;
+/// A step is cut down to about so many FLOPs, where its batch is larger.
+const STEP: f64 = 1e10;
+/// Seconds that the clock runs.
+const SECONDS: f64 = 0.4;
+
+/// Seconds that training takes a token; `None` where the model is too large to be tried here.
+///
+/// Few sequences are a little slower a token than a full batch, so this errs upwards.
+pub fn seconds_per_token(model: &Model) -> Option<f64> {
+    let mut config = model.config.clone();
+    let length = config.train.sequence_length;
+    let sequence = model.flops_per_token * length as f64;
+    if sequence > LARGEST_SEQUENCE {
+        return None;
+    }
+    let rows = (STEP / sequence).ceil() as usize;
+    config.train.batch_size = rows.clamp(1, config.train.batch_size);
+    config.train.grad_accumulation = 1;
+    config.train.iterations = config.train.iterations.max(100);
+    let vocab_size = model.data.vocab_size;
+    let (sizes, params) = initial_model(&config, vocab_size, &Start::Seed).ok()?;
+    let batch = random_batch(config.train.batch_size, length, vocab_size);
+    let mut trainer = Trainer::new(config.clone(), sizes, params).ok()?;
+    // The first step takes the memory.
+    trainer.step(&batch);
+    let mut best = f64::INFINITY;
+    let began = Instant::now();
+    for step in 0.. {
+        if step >= 2 && began.elapsed().as_secs_f64() > SECONDS || step >= 50 {
+            break;
+        }
+        let clock = Instant::now();
+        trainer.step(&batch);
+        best = best.min(clock.elapsed().as_secs_f64());
+    }
+    Some(best / config.tokens_per_step() as f64)
+}
+
+fn random_batch(rows: usize, length: usize, vocab_size: usize) -> StepBatch {
+    let mut rng = ChaCha8Rng::seed_from_u64(0);
+    let mut ids = || -> Vec<u32> {
+        let id = |_| (rng.next_u64() % vocab_size as u64) as u32;
+        (0..rows * length).map(id).collect()
+    };
+    StepBatch {
+        micro_batches: vec![MicroBatch {
+            tokens: ids(),
+            targets: ids(),
+            rows,
+            sequence_length: length,
+        }],
+    }
+}
