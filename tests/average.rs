@@ -121,7 +121,7 @@ fn json(place: &Place, args: &[&str]) -> serde_json::Value {
 #[test]
 fn averaging_changes_nothing_of_the_run() {
     let place = Place::new();
-    let flags = ["--iterations", "35", "--eval-interval", "7"];
+    let flags = ["--iterations", "35", "--eval-interval", "2"];
     place.train("plain", &flags).assert().success();
     let averaged = place.train("averaged", &with(&flags, AVERAGES)).output();
     let said = String::from_utf8(averaged.unwrap().stderr).unwrap();
@@ -129,8 +129,8 @@ fn averaging_changes_nothing_of_the_run() {
     let all = found.len();
     found.retain(|(name, _)| !name.contains("\"average\":"));
     assert_eq!(results(&place.run("plain")), found);
-    // After 7 steps only the moving average; after 14, 21, 28 and 35 all three.
-    assert_eq!(all - found.len(), 1 + 4 * 3);
+    // A moving average at all of 18 evaluations, windows and their sweep at 14 from step 10 on.
+    assert_eq!(all - found.len(), 18 + 2 * 14);
     assert!(!place.run("plain").join("averages").exists());
     assert!(!place.run("plain").join("curve.average.csv").exists());
     assert!(
@@ -142,7 +142,7 @@ fn averaging_changes_nothing_of_the_run() {
         assert!(line.chars().count() <= 80, "{line}");
     }
 
-    // One average is one number more, and the readers of curves see the run as it was.
+    // The readers of curves see the run as it was.
     let run = place.run("averaged");
     let options = ReadOptions {
         columns: ColumnMap {
@@ -171,9 +171,9 @@ fn averaging_changes_nothing_of_the_run() {
     let ema = last("ema");
     assert_eq!((&ema["from"], &ema["to"]), (&2.into(), &35.into()));
     let curve = std::fs::read_to_string(run.join("curve.average.csv")).unwrap();
-    assert_eq!(curve.lines().count(), 6);
+    assert_eq!(curve.lines().count(), 19);
     assert!(
-        curve.lines().nth(1).unwrap().starts_with("7,,,,"),
+        curve.lines().nth(1).unwrap().starts_with("2,,,,"),
         "{curve}"
     );
 }

@@ -1,4 +1,4 @@
-//! Averages of weights along a run: they look like a cooldown that never took place.
+//! Averages of weights along a run: most of what a cooldown would gain, without one.
 //!
 //! * [`Window`]: the plain mean over a window of W steps, one snapshot every K (stochastic weight
 //!   averaging, Izmailov et al. 2018, as Hägele et al. 2024, §3.3, use it along a trunk).

@@ -11,11 +11,12 @@ use std::path::PathBuf;
 ///
 /// Takes the checkpoints in a range of steps, or the last windows of a run that was trained with
 /// --weight-average, averages them in f64, and writes a directory that lehr and transformers load.
-/// Along a constant learning rate the average of the last weights is about as good as a cooldown
-/// from there. A run keeps all of its checkpoints with --keep-last 0.
+/// Along a constant learning rate the average of late weights does better than the weights
+/// themselves, though not quite what a cooldown does; --evaluate shows by how much. A run keeps all
+/// of its checkpoints with --keep-last 0.
 #[derive(clap::Args)]
 #[command(
-    after_help = "Example:\n  lehr average checkpoints/llama-wsd --steps 900..1200 --evaluate"
+    after_help = "Example:\n  lehr average checkpoints/llama-wsd --steps 1200..1500 --evaluate"
 )]
 pub struct Args {
     /// A run
