@@ -5,7 +5,7 @@ mod common;
 use common::Place;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Two models that train in milliseconds, two seeds, a further cooldown, cosines.
 const SPEC: &str = r#"
@@ -62,6 +62,16 @@ fn write(place: &Place, spec: &str) {
 
 fn results(place: &Place) -> String {
     std::fs::read_to_string(place.path("out/results.csv")).unwrap()
+}
+
+/// Steps in the logs of all runs.
+fn logged(place: &Place) -> usize {
+    let entries = std::fs::read_dir(place.path("out/runs"));
+    let logs = entries.into_iter().flatten().flatten();
+    let lines = logs.map(|e| std::fs::read_to_string(e.path().join("curve.csv")));
+    lines
+        .map(|l| l.map_or(0, |text| text.lines().count()))
+        .sum()
 }
 
 /// The directories of runs whose names begin so, with the time that their models were written.
@@ -178,13 +188,13 @@ fn an_edit_runs_again_only_what_it_changed() {
 #[test]
 fn killing_it_ten_times_changes_no_result() {
     let whole = place(SPEC);
-    let clock = Instant::now();
     whole.lehr(RUN).assert().success();
-    let usual = clock.elapsed();
+    let all = logged(&whole);
     let place = place(SPEC);
-    let mut kills = 0u32;
-    // Ten at moments all over the suite, and as many more as it takes to come to an end.
-    for attempt in 0..300u32 {
+    // Moments all over the suite, none on a round number of anything.
+    let mut kills = 0;
+    for moment in 0..12 {
+        let mark = (all * (2 * moment + 1) + 7 * moment) / 24;
         let mut child = Command::new(env!("CARGO_BIN_EXE_lehr"))
             .current_dir(place.dir.path())
             .args(RUN)
@@ -192,21 +202,16 @@ fn killing_it_ten_times_changes_no_result() {
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        let moment = (attempt * 37 % 16 + 1 + 2 * (attempt / 16)) as f64 / 40.0;
-        let patience = usual.mul_f64(moment).max(Duration::from_millis(30));
-        let begin = Instant::now();
-        while begin.elapsed() < patience && child.try_wait().unwrap().is_none() {
-            std::thread::sleep(Duration::from_millis(1));
+        while logged(&place) < mark && child.try_wait().unwrap().is_none() {
+            std::thread::sleep(Duration::from_micros(700));
         }
-        if let Some(status) = child.try_wait().unwrap() {
-            assert!(status.success());
-            break;
-        }
+        std::thread::sleep(Duration::from_millis(moment as u64 * 5 % 13));
+        kills += usize::from(child.try_wait().unwrap().is_none());
         child.kill().unwrap();
         child.wait().unwrap();
-        kills += 1;
     }
     assert!(kills >= 10, "it was killed only {kills} times");
+    place.lehr(RUN).assert().success();
     assert_eq!(results(&place), results(&whole), "{kills} kills");
     let names = |p: &Place| -> Vec<String> {
         let dirs = runs(p, "").into_iter();

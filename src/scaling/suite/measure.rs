@@ -8,8 +8,8 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use std::time::Instant;
 
-/// A sequence that takes more FLOPs than this is not tried: seconds for one step on a laptop.
-const LARGEST_SEQUENCE: f64 = 3e11;
+/// A sequence that takes more FLOPs than this is not tried: about a second for one step on a laptop.
+const LARGEST_SEQUENCE: f64 = 5e10;
 /// A step is cut down to about so many FLOPs, where its batch is larger.
 const STEP: f64 = 1e10;
 /// Seconds that the clock runs.

@@ -21,3 +21,6 @@ pub mod spec;
 pub mod suite;
 
 pub use suite::Suite;
+
+#[cfg(test)]
+mod tests;

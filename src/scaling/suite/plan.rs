@@ -55,9 +55,8 @@ impl Plan {
     /// Measures each size for a moment and adds up. With `clock` false nothing is measured.
     pub fn of(suite: &Suite, clock: bool) -> Plan {
         let cost = Cost::of(suite, Cell::own_steps);
-        let measured = |m: &Model| clock.then(|| measure::seconds_per_token(m)).flatten();
         let models = suite.models.iter().enumerate();
-        let sizes: Vec<Row> = models.map(|(i, m)| row(suite, i, m, measured(m))).collect();
+        let sizes: Vec<Row> = models.map(|(i, m)| row(suite, i, m, clock)).collect();
         Plan {
             name: suite.spec.name.clone(),
             out: suite.spec.out.display().to_string(),
@@ -80,10 +79,13 @@ impl Plan {
     }
 }
 
-fn row(suite: &Suite, index: usize, model: &Model, per_token: Option<f64>) -> Row {
+fn row(suite: &Suite, index: usize, model: &Model, clock: bool) -> Row {
     let cells = || suite.cells.iter().filter(move |c| c.model == index);
     let steps = cells().map(Cell::own_steps).sum();
     let left = |c: &&Cell| suite.state(c) != State::Finished;
+    let to_do = cells().filter(left).count();
+    let measured = (clock && to_do > 0).then(|| measure::seconds_per_token(model));
+    let per_token = measured.flatten();
     let seconds = |of: f64| cells().map(|c| seconds_left(suite, c, of)).sum();
     Row {
         size: model.name.clone(),
@@ -95,12 +97,15 @@ fn row(suite: &Suite, index: usize, model: &Model, per_token: Option<f64>) -> Ro
         warmup_steps: model.warmup,
         horizons: model.horizons.clone(),
         cells: cells().count(),
-        to_do: cells().filter(left).count(),
+        to_do,
         steps,
         tokens: model.tokens(steps),
         flops: model.flops(steps),
         seconds_per_step: per_token.map(|s| s * model.tokens_per_step as f64),
-        seconds: per_token.map(seconds),
+        seconds: match to_do {
+            0 => Some(0.0),
+            _ => per_token.map(seconds),
+        },
     }
 }
 

@@ -237,11 +237,8 @@ impl Spec {
         }
         let known: Vec<&str> = self.sizes.iter().map(|s| s.name.as_str()).collect();
         for variant in &self.variants {
-            for name in variant
-                .sizes
-                .iter()
-                .filter(|n| !known.contains(&n.as_str()))
-            {
+            let unknown = |n: &&String| !known.contains(&n.as_str());
+            if let Some(name) = variant.sizes.iter().find(unknown) {
                 return Err(Error::input(format!(
                     "{file}: cooldown {} names a size {name} that there is not; the nearest is {}",
                     variant.name,

@@ -87,7 +87,8 @@ impl Suite {
     /// Everything that can be wrong before a step is trained, in a sentence that names the size.
     pub fn resolve(spec: Spec, progress: &mut dyn Progress) -> Result<Suite> {
         let mut sources: Vec<(DataSection, Source)> = Vec::new();
-        let (mut models, mut cells, mut notes) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut models, mut cells) = (Vec::new(), Vec::new());
+        let mut advice = Advice::default();
         for (index, size) in spec.sizes.iter().enumerate() {
             let place = format!("{}, size {}", spec.path.display(), size.name);
             let named = |e: Error| match e {
@@ -105,7 +106,7 @@ impl Suite {
                 }
             };
             let model = sized(&spec, size, config, &sources[at].1).map_err(named)?;
-            advise(&model, &sources[at].1, &mut notes).map_err(named)?;
+            advice.take(&model, &sources[at].1).map_err(named)?;
             let further = further(&spec, &model).map_err(named)?;
             let recipe = Recipe {
                 seeds: &spec.seeds,
@@ -121,7 +122,7 @@ impl Suite {
             spec,
             models,
             cells,
-            notes,
+            notes: advice.notes(),
         })
     }
 
@@ -275,28 +276,60 @@ fn further<'a>(spec: &'a Spec, model: &Model) -> Result<Vec<Further<'a>>> {
     Ok(list)
 }
 
-/// Checks a model against its corpus, and says what may be unwise.
-fn advise(model: &Model, source: &Source, notes: &mut Vec<String>) -> Result<()> {
-    let (config, dataset) = (&model.config, &source.dataset);
-    let loader = Loader::new(dataset.train().clone(), config.loader())?;
-    let (length, batch) = (config.train.sequence_length, config.train.batch_size);
-    HeldOut::new(dataset.val().clone(), length, batch, 1, None)?;
-    let longest = model.horizons[model.horizons.len() - 1];
-    let epoch = loader.windows_per_epoch() as f64 * length as f64;
-    let epochs = model.tokens(longest) / epoch;
-    if epochs > 1.0 {
-        notes.push(format!(
-            "size {}: {longest} steps read the text {epochs:.1} times, so its longest runs are not single-pass and repeated text counts as new in L(N, D); give more text",
-            model.name
-        ));
+/// What may be unwise, size by size.
+#[derive(Default)]
+struct Advice {
+    /// Sizes that read the text more than once, and how often.
+    repeated: Vec<(String, f64)>,
+    /// Sizes whose warm-up is longer than is advised, that in tokens, and the most advised.
+    warm: Vec<(String, f64, f64)>,
+}
+
+impl Advice {
+    /// Checks a model against its corpus, and takes down what may be unwise.
+    fn take(&mut self, model: &Model, source: &Source) -> Result<()> {
+        let (config, dataset) = (&model.config, &source.dataset);
+        let loader = Loader::new(dataset.train().clone(), config.loader())?;
+        let (length, batch) = (config.train.sequence_length, config.train.batch_size);
+        HeldOut::new(dataset.val().clone(), length, batch, 1, None)?;
+        let longest = model.horizons[model.horizons.len() - 1];
+        let epoch = loader.windows_per_epoch() as f64 * length as f64;
+        let epochs = model.tokens(longest) / epoch;
+        if epochs > 1.0 {
+            self.repeated.push((model.name.clone(), epochs));
+        }
+        let warmup = model.tokens(model.warmup);
+        let advised = model.n().min(model.tokens(model.horizons[0]) / 6.0);
+        if warmup > advised {
+            self.warm.push((model.name.clone(), warmup, advised));
+        }
+        Ok(())
     }
-    let warmup = model.tokens(model.warmup);
-    let advised = model.n().min(model.tokens(model.horizons[0]) / 6.0);
-    if warmup > advised {
-        notes.push(format!(
-            "size {}: the warm-up is {warmup:.3e} tokens; at most min(N, D/6) = {advised:.3e} is advised, or short runs look worse than they are (Porian et al. 2024)",
-            model.name
-        ));
+
+    fn notes(&self) -> Vec<String> {
+        let mut notes = Vec::new();
+        if !self.repeated.is_empty() {
+            let list: Vec<String> = self
+                .repeated
+                .iter()
+                .map(|(name, epochs)| format!("{name} {epochs:.1} times"))
+                .collect();
+            notes.push(format!(
+                "the longest runs read the text more than once ({}): they are not single-pass, and L(N, D) takes repeated text for new; give more text",
+                list.join(", ")
+            ));
+        }
+        if !self.warm.is_empty() {
+            let list: Vec<String> = self
+                .warm
+                .iter()
+                .map(|(name, has, most)| format!("{name} {has:.1e}, at most {most:.1e}"))
+                .collect();
+            notes.push(format!(
+                "the warm-up is longer than the min(N, D/6) tokens that are advised ({}): short runs look worse than they are (Porian et al. 2024)",
+                list.join("; ")
+            ));
+        }
+        notes
     }
-    Ok(())
 }
