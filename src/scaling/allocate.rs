@@ -1,7 +1,7 @@
 //! What to train with a budget of FLOPs: the optimum of L(N, D) under C = 6·N·D, and a model that can be built near it.
 //!
 //! Sources: the optimum is eq. 4 of Hoffmann et al. 2022; shapes follow the 33M–360M table of Hägele et al. 2024 (width 32 to 64
-//! times the depth, heads of 64); LR = 3.7·N^−0.36 and batch = 0.76·N^0.703 tokens are Porian et al. 2024's, fitted to
+//! times the depth, more for wide models, heads of 64); LR = 3.7·N^−0.36 and batch = 0.76·N^0.703 tokens are Porian et al. 2024's, fitted to
 //! models of 25M to 110M parameters, and are marked where they are taken further.
 
 mod shapes;
@@ -100,7 +100,7 @@ pub struct Architecture {
     pub steps_executed: u64,
     /// Final loss by the law, nats a token.
     pub loss: Estimate,
-    /// How much above the optimum's loss that is.
+    /// How much above the optimum's loss that is; below zero where whole steps overrun the budget by a little.
     pub penalty: f64,
 }
 
@@ -126,6 +126,8 @@ const FEWEST_STEPS: f64 = 500.0;
 /// The closest model may be off by this factor in N; further away the budget suits no model of this vocabulary.
 const FARTHEST: f64 = 2.0;
 const ALTERNATIVES: usize = 4;
+/// A model that costs more, in nats, is no alternative.
+const LARGEST_PENALTY: f64 = 0.01;
 
 /// Allocates a budget.
 ///
@@ -183,6 +185,7 @@ pub fn allocate(
         )));
     }
     let architecture = built.remove(0);
+    built.retain(|other| other.penalty <= LARGEST_PENALTY);
     let notes = notes(&architecture, n, flops);
     Ok(Allocation {
         request: *request,

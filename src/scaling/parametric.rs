@@ -2,7 +2,7 @@
 //!
 //! The objective is theirs: Σ Huber_δ(ln L̂ᵢ − ln Lᵢ) with ln L̂ = LSE(a − α ln N, b − β ln D, e) and a = ln A, b = ln B,
 //! e = ln E, a *sum* over points, from each of the 4500 starts of their grid (appendix D.3). Every start is run to
-//! convergence on all points, none is pruned or merged: [`ParametricFit::agree`] is a share of all of them. Besag et al. (2024,
+//! convergence on all points, none is pruned or merged: [`ParametricFit::agree`] is a share of all of them. Besiroglu et al. (2024,
 //! Epoch) showed what stopping early does to the published constants; here stopping does not hang on the objective's units.
 
 mod elementary;

@@ -1,63 +1,77 @@
 //! Widths and depths that divide well, by how close they come to a number of parameters.
 
-use super::{FARTHEST, Request};
+use super::{Counted, FARTHEST, Request};
 use crate::model::flops::ParamCount;
 use crate::model::{Family, ModelConfig};
+use std::ops::RangeInclusive;
 
-/// Width over depth of Hägele's models; Chinchilla and Llama go on to about 128 where they are wide.
-const NARROWEST: f64 = 32.0;
-const WIDEST: f64 = 64.0;
-const WIDEST_OF_LARGE: f64 = 128.0;
-const LARGE: usize = 2048;
-/// In the middle of the table: what an equally close model is measured by.
+/// Width over depth: 48 is the middle of Hägele's 33M to 360M (width 1024 at most), whose ends are a third away …
 const USUAL: f64 = 48.0;
-/// A shape twice off [`USUAL`] counts as much as 3.5 % of N.
-const SHAPE: f64 = 0.05;
-const WIDEST_MODEL: usize = 16384;
+const USUAL_UP_TO: f64 = 1024.0;
+const RANGE: RangeInclusive<f64> = 2.0 / 3.0..=4.0 / 3.0;
+/// … and larger models are wider: Chinchilla's 8192 over 80 is on this power.
+const GROWTH: f64 = 1.0 / 3.0;
+/// A shape a third away from the usual counts as much as 3 % of N, which changes the loss by less than a run's noise.
+const SHAPE: f64 = 0.1;
+const WIDEST: usize = 16384;
+/// This many of the closest are counted exactly.
+const EXACT: usize = 64;
 
-/// Models, and what their MLP's width is a multiple of, best first.
+/// Models, and what their MLP's width is a multiple of, best first, one a width.
 pub(super) fn near(n: f64, request: &Request) -> Vec<(ModelConfig, usize)> {
     let mut found: Vec<(f64, ModelConfig, usize)> = Vec::new();
     for n_embd in widths() {
-        let widest = if n_embd >= LARGE {
-            WIDEST_OF_LARGE
-        } else {
-            WIDEST
-        };
-        let depth = |ratio: f64| n_embd as f64 / ratio;
-        let fewest = (depth(widest).ceil() as usize).max(1);
-        let most = (depth(NARROWEST).floor() as usize).max(fewest);
+        let usual = USUAL * (n_embd as f64 / USUAL_UP_TO).max(1.0).powf(GROWTH);
+        let depth = |off: f64| n_embd as f64 / (usual * off);
+        let fewest = (depth(*RANGE.end()).ceil() as usize).max(1);
+        let most = (depth(*RANGE.start()).floor() as usize).max(fewest);
         for n_layer in fewest..=most {
             let (model, multiple_of) = model(n_embd, n_layer, request);
-            // Cheap first: most shapes are far from what is wanted.
-            let about = model.about_parameters();
-            if request.counted == super::Counted::Total
-                && !(n / (2.0 * FARTHEST)..=n * 2.0 * FARTHEST).contains(&about)
-            {
-                continue;
-            }
-            let params = request.counted.of(&ParamCount::of(&model)) as f64;
-            let off = (params / n).ln().abs();
-            if off <= FARTHEST.ln() {
-                let shape = (depth(1.0) / n_layer as f64 / USUAL).ln().abs();
-                found.push((off + SHAPE * shape, model, multiple_of));
-            }
+            let shape = SHAPE * (depth(1.0) / n_layer as f64).ln().abs();
+            let off = (about(&model, request) / n).ln().abs();
+            found.push((off + shape, model, multiple_of));
         }
     }
-    // Sorted stably: of equals the narrower comes first, on every machine.
+    // Stable sorts: of equals the narrower comes first, on every machine.
     found.sort_by(|a, b| a.0.total_cmp(&b.0));
-    found
-        .into_iter()
-        .map(|(_, m, multiple)| (m, multiple))
+    found.truncate(EXACT);
+    found.retain_mut(|(score, model, _)| {
+        let exact = request.counted.of(&ParamCount::of(model)) as f64;
+        let off = (exact / n).ln().abs();
+        *score += off - (about(model, request) / n).ln().abs();
+        off <= FARTHEST.ln()
+    });
+    found.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let mut seen = Vec::new();
+    found.retain(|(_, model, _)| {
+        let new = !seen.contains(&model.n_embd);
+        seen.push(model.n_embd);
+        new
+    });
+    let models = found.into_iter();
+    models
+        .map(|(_, model, multiple)| (model, multiple))
         .collect()
 }
 
-/// Multiples of 32 below 256, of 64 below 2048, of 256 above.
+/// Parameters but for the norms, counted as the law counts them.
+fn about(model: &ModelConfig, request: &Request) -> f64 {
+    let table = model.vocab_size as f64 * model.n_embd as f64;
+    let tables = if model.tied { table } else { 2.0 * table };
+    let blocks = model.about_parameters() - tables;
+    match request.counted {
+        Counted::Total => blocks + tables,
+        Counted::NonEmbedding => blocks,
+        Counted::WithHead => blocks + table,
+    }
+}
+
+/// Multiples of 32 below 256, of 64 below 1024, of 128 above.
 fn widths() -> impl Iterator<Item = usize> {
     (32..256)
         .step_by(32)
-        .chain((256..LARGE).step_by(64))
-        .chain((LARGE..=WIDEST_MODEL).step_by(256))
+        .chain((256..1024).step_by(64))
+        .chain((1024..=WIDEST).step_by(128))
 }
 
 fn model(n_embd: usize, n_layer: usize, request: &Request) -> (ModelConfig, usize) {

@@ -88,10 +88,6 @@ pub(super) fn minimise(data: &Data, delta: f64, start: &Vector, limits: Limits) 
     }
 }
 
-fn dot(a: &Vector, b: &Vector) -> f64 {
-    a.iter().zip(b).map(|(a, b)| a * b).sum()
-}
-
 /// The damped step; `damping` is raised until the matrix is positive definite. `None` where something is not finite.
 fn step(local: &Local, damping: &mut f64) -> Option<Vector> {
     if !local.value.is_finite() {
@@ -132,31 +128,26 @@ fn step(local: &Local, damping: &mut f64) -> Option<Vector> {
     None
 }
 
+/// The product of the first entries, as many as `a` has.
+fn dot(a: &[f64], b: &Vector) -> f64 {
+    a.iter().zip(b).map(|(a, b)| a * b).sum()
+}
+
 /// Solves by Cholesky's factors in place; false unless the matrix is positive definite.
 fn solve(mut m: [[f64; 5]; 5], b: &mut Vector) -> bool {
     for j in 0..5 {
-        let mut pivot = m[j][j];
-        for k in 0..j {
-            pivot -= m[j][k] * m[j][k];
-        }
+        let pivot = m[j][j] - dot(&m[j][..j], &m[j]);
         // Below rounding of the diagonal, what is left is noise.
         if !(pivot > 1e-14 * m[j][j].abs() && pivot.is_finite()) {
             return false;
         }
         m[j][j] = pivot.sqrt();
         for i in j + 1..5 {
-            let mut sum = m[i][j];
-            for k in 0..j {
-                sum -= m[i][k] * m[j][k];
-            }
-            m[i][j] = sum / m[j][j];
+            m[i][j] = (m[i][j] - dot(&m[i][..j], &m[j])) / m[j][j];
         }
     }
     for i in 0..5 {
-        for k in 0..i {
-            b[i] -= m[i][k] * b[k];
-        }
-        b[i] /= m[i][i];
+        b[i] = (b[i] - dot(&m[i][..i], b)) / m[i][i];
     }
     for i in (0..5).rev() {
         for k in i + 1..5 {
