@@ -147,7 +147,7 @@ fn shown(found: &IsoFlop) -> Option<(f64, f64)> {
     let minima: Vec<f64> = found.budgets.iter().map(lowest).collect();
     let low = minima.iter().copied().fold(f64::INFINITY, f64::min);
     let high = minima.iter().copied().fold(0.0, f64::max);
-    (high > low).then(|| (low - 0.06 * (high - low), low + HEIGHT * (high - low)))
+    (high > low).then_some((low - 0.06 * (high - low), low + HEIGHT * (high - low)))
 }
 
 /// The law at equal compute, over the budgets and sizes seen, and its minima.
