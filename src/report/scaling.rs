@@ -147,7 +147,7 @@ fn shown(found: &IsoFlop) -> Option<(f64, f64)> {
     let minima: Vec<f64> = found.budgets.iter().map(lowest).collect();
     let low = minima.iter().copied().fold(f64::INFINITY, f64::min);
     let high = minima.iter().copied().fold(0.0, f64::max);
-    (high > low).then(|| (low - 0.06 * (high - low), low + HEIGHT * (high - low)))
+    (high > low).then_some((low - 0.06 * (high - low), low + HEIGHT * (high - low)))
 }
 
 /// The law at equal compute, over the budgets and sizes seen, and its minima.
@@ -184,7 +184,13 @@ fn extent(values: impl Iterator<Item = f64>) -> (f64, f64) {
 
 /// N_opt(C) of every approach, N to the right and C upwards.
 fn budgets(points: &[Point], found: &Comparison, at: &[f64]) -> Panel {
-    let (low, high) = extent(points.iter().map(|p| p.flops).chain(at.iter().copied()));
+    // Curves cross long before they end.
+    let steps = match &found.envelope {
+        Some(Ok(envelope)) => &envelope.steps[..],
+        _ => &[],
+    };
+    let flops = points.iter().map(|p| p.flops).chain(at.iter().copied());
+    let (low, high) = extent(flops.chain(steps.iter().map(|s| s.from)));
     let mut series: Vec<Series> = Vec::new();
     for row in &found.rows {
         // Straight in logarithms, through any two of its points.
@@ -201,11 +207,9 @@ fn budgets(points: &[Point], found: &Comparison, at: &[f64]) -> Panel {
             }
         }
     }
-    if let Some(Ok(envelope)) = &found.envelope {
-        for step in &envelope.steps {
-            let line = vec![[step.params, step.from], [step.params, step.to]];
-            series.push(Series::line(key(Way::Envelope), line));
-        }
+    for step in steps {
+        let line = vec![[step.params, step.from], [step.params, step.to]];
+        series.push(Series::line(key(Way::Envelope), line));
     }
     Panel {
         y: log_axis("compute, FLOPs: the best size at each"),

@@ -291,7 +291,7 @@ mod tests {
         std::fs::write(run.join("run.toml"), toml).unwrap();
         let rows = "step,loss,bits_per_byte\n0,5,1\n10,4.5,1\n20,4.2,1\n40,4.0,1\n";
         std::fs::write(run.join("curve.val.csv"), rows).unwrap();
-        assert_eq!(run_directories(dir.path()), [run.clone()]);
+        assert_eq!(run_directories(dir.path()), std::slice::from_ref(&run));
         let curve = of_run(&run).unwrap();
         assert_eq!(curve.points, [(1000.0, 4.5), (2000.0, 4.2), (4000.0, 4.0)]);
         assert_eq!(

@@ -77,25 +77,19 @@ fn law(found: &Parametric) -> String {
 fn constants(out: &mut String, found: &Parametric, request: &Request) {
     let level = level(request);
     let _ = writeln!(out, "  {:<NAME$}{:>8}  {level}", "constant", "value");
-    let all: [(&str, fn(&ScalingLaw) -> f64); 5] = [
-        ("E", |l| l.e),
-        ("A", |l| l.a),
-        ("B", |l| l.b),
-        ("alpha", |l| l.alpha),
-        ("beta", |l| l.beta),
-    ];
-    for (name, of) in all {
+    let constants = |law: &ScalingLaw| [law.e, law.a, law.b, law.alpha, law.beta];
+    let values = constants(&found.fit.law);
+    for (i, name) in ["E", "A", "B", "alpha", "beta"].into_iter().enumerate() {
         let interval = match found.bootstrap.draws.is_empty() {
             true => String::new(),
             false => {
-                let (low, high) = found.bootstrap.interval(request.level, of);
+                let (low, high) = found
+                    .bootstrap
+                    .interval(request.level, |law| constants(law)[i]);
                 format!("{} … {}", number(low), number(high))
             }
         };
-        let line = format!(
-            "  {name:<NAME$}{:>8}  {interval}",
-            number(of(&found.fit.law))
-        );
+        let line = format!("  {name:<NAME$}{:>8}  {interval}", number(values[i]));
         let _ = writeln!(out, "{}", line.trim_end());
     }
     out.push('\n');
