@@ -3,3 +3,4 @@
 pub mod law;
 pub mod parametric;
 pub mod point;
+pub mod search;
