@@ -18,6 +18,7 @@ mod progress;
 mod resume;
 mod sample;
 mod schedule;
+mod search;
 mod signal;
 mod train;
 
@@ -39,6 +40,7 @@ enum Command {
     Prepare(prepare::Args),
     Export(export::Args),
     Schedule(schedule::Args),
+    Search(search::Args),
     Fit(fit::Args),
     Predict(predict::Args),
     Compare(compare::Args),
@@ -82,6 +84,7 @@ fn run(command: Command) -> Result<()> {
         Command::Prepare(args) => prepare::run(args),
         Command::Export(args) => export::run(args),
         Command::Schedule(args) => schedule::run(args),
+        Command::Search(args) => search::run(args),
         Command::Fit(args) => fit::run(args),
         Command::Predict(args) => predict::run(args),
         Command::Compare(args) => compare::run(args),

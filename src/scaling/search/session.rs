@@ -35,6 +35,25 @@ impl<'a> Session<'a> {
         stop: &'a AtomicBool,
         tell: &'a mut Tell<'a>,
     ) -> Result<Session<'a>> {
+        let mut session = Session::look(oracle, ledger, budget, stop, tell)?;
+        // It may have been charged or not; where the budget does not cover it, it stays counted and unasked.
+        if let Some(open) = session.ledger.open
+            && session.ledger.find(&open).is_none()
+            && session.spent() <= budget
+        {
+            session.put("unfinished", &open)?;
+        }
+        Ok(session)
+    }
+
+    /// As [`Session::start`], without asking anything.
+    pub fn look(
+        oracle: &'a mut dyn Oracle,
+        ledger: Ledger,
+        budget: f64,
+        stop: &'a AtomicBool,
+        tell: &'a mut Tell<'a>,
+    ) -> Result<Session<'a>> {
         if !(budget.is_finite() && budget > 0.0) {
             return Err(Error::input(format!(
                 "--budget {budget}: it must be a number of FLOPs above 0"
@@ -55,12 +74,6 @@ impl<'a> Session<'a> {
             tell,
         };
         session.import()?;
-        // It may have been charged or not; where the budget does not cover it, it stays counted and unasked.
-        if let Some(open) = session.ledger.open
-            && session.spent() <= budget
-        {
-            session.put("unfinished", &open)?;
-        }
         Ok(session)
     }
 
