@@ -31,8 +31,8 @@ impl Rows {
         if self.asked == 0 {
             let _ = writeln!(
                 out,
-                "{:>4} {:<15} {:>9} {:>5} {:>7} {:>8} {:>8} {:>8}  {:>8}",
-                "run", "why", "width×L", "batch", "lr", "cost", "loss", "", "spent"
+                "{:>4}  {:<16} {:>8} {:>6} {:>8} {:>9} {:>9} {:>9}",
+                "run", "why", "width×L", "batch", "lr", "cost", "loss", "spent"
             );
         }
         self.asked += 1;
@@ -40,13 +40,12 @@ impl Rows {
         let q = &entry.query;
         let _ = writeln!(
             out,
-            "{:>4} {why:<15} {:>9} {:>5} {:>7} {:>8} {loss:>8} {:>8}  {:>8}",
+            "{:>4}  {why:<16} {:>8} {:>6} {:>8} {:>9} {loss:>9} {:>9}",
             self.asked,
             format!("{}×{}", q.d_model, q.num_layers),
             q.batch_size,
             lr(q.learning_rate),
             count(entry.cost),
-            "",
             count(spent)
         );
     }

@@ -20,12 +20,13 @@ pub struct Candidate {
     pub gain: f64,
 }
 
-/// Sizes around a budget's optimum, as e-foldings of N.
-const AROUND: [f64; 7] = [-2.1, -1.4, -0.7, 0.0, 0.7, 1.4, 2.1];
+/// Sizes around a budget's optimum, as e-foldings of N. Further out the law itself is less to be trusted: where the truth
+/// is Kaplan's form, sizes up to e^±2.1 put the optimum off by half as much again.
+const AROUND: [f64; 7] = [-1.4, -0.93, -0.47, 0.0, 0.47, 0.93, 1.4];
 /// Runs cheaper than this share of the budget tell about another regime.
-const CHEAPEST: f64 = 1e-3;
+const CHEAPEST: f64 = 1e-2;
 /// How far the loss of a run strays from the law for each e-folding between its FLOPs and the target's: relative.
-const STRAY: f64 = 2e-4;
+const STRAY: f64 = 1e-3;
 /// A fit is believed about where the optimum lies within this factor of the rule of thumb.
 const BELIEVED: f64 = 10.0;
 

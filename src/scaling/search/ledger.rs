@@ -39,7 +39,7 @@ enum Line {
 /// All answers, on the disk and in memory.
 pub struct Ledger {
     /// `None` keeps them in memory alone.
-    file: Option<(File, PathBuf)>,
+    store: Option<Store>,
     pub entries: Vec<Entry>,
     /// A question that went out and whose answer never arrived.
     pub open: Option<Query>,
@@ -51,67 +51,52 @@ impl Ledger {
     /// Answers that end with the process.
     pub fn in_memory() -> Ledger {
         Ledger {
-            file: None,
+            store: None,
             entries: Vec::new(),
             open: None,
             told: 0.0,
         }
     }
 
-    /// Opens or creates `path` for the oracle of that name, and holds it against other processes.
+    /// Opens `path` for the oracle of that name, and holds it against other processes. A file that is not
+    /// there is created with the first question.
     ///
     /// # Errors
     /// It belongs to another oracle, a live process holds it, or a line is damaged.
     pub fn open(path: &Path, oracle: &str) -> Result<Ledger> {
-        let mut file = File::options()
-            .read(true)
-            .append(true)
-            .create(true)
-            .open(path)
-            .map_err(|e| Error::io("open", path, e))?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
+        let mut ledger = Ledger::in_memory();
+        let mut store = Store {
+            path: path.to_path_buf(),
+            oracle: oracle.to_string(),
+            file: None,
+        };
+        if path.exists() {
+            let (mut file, bytes) = store.take()?;
+            let whole = bytes.iter().rposition(|b| *b == b'\n').map_or(0, |i| i + 1);
+            let (entries, open, found) = parse(path, &bytes[..whole])?;
+            if let Some(found) = &found
+                && found != oracle
+            {
                 return Err(Error::input(format!(
-                    "{} is in use by another search; wait for it to end, or give another --state",
+                    "{} holds answers of {found}, not of {oracle}; give another --state",
                     path.display()
                 )));
             }
-            Err(TryLockError::Error(e)) => return Err(Error::io("lock", path, e)),
+            if found.is_none() && !bytes.is_empty() {
+                return Err(Error::corrupt(
+                    path,
+                    "it is no file of answers; give another --state",
+                ));
+            }
+            if whole < bytes.len() {
+                file.set_len(whole as u64)
+                    .and_then(|()| file.seek(SeekFrom::End(0)))
+                    .map_err(|e| Error::io("write", path, e))?;
+            }
+            (ledger.entries, ledger.open) = (entries, open);
+            store.file = found.map(|_| file);
         }
-        let mut bytes = Vec::new();
-        file.read_to_end(&mut bytes)
-            .map_err(|e| Error::io("read", path, e))?;
-        let whole = bytes.iter().rposition(|b| *b == b'\n').map_or(0, |i| i + 1);
-        let (entries, open, found) = parse(path, &bytes[..whole])?;
-        if let Some(found) = &found
-            && found != oracle
-        {
-            return Err(Error::input(format!(
-                "{} holds answers of {found}, not of {oracle}; give another --state",
-                path.display()
-            )));
-        }
-        if found.is_none() && bytes.len() > 200 {
-            // A file of ours has its first line whole before anything else.
-            return Err(Error::corrupt(path, "it is no file of answers; give another --state"));
-        }
-        if whole < bytes.len() {
-            file.set_len(whole as u64)
-                .and_then(|()| file.seek(SeekFrom::End(0)))
-                .map_err(|e| Error::io("write", path, e))?;
-        }
-        let mut ledger = Ledger {
-            file: Some((file, path.to_path_buf())),
-            entries,
-            open,
-            told: 0.0,
-        };
-        if found.is_none() {
-            ledger.append(&Line::Head {
-                oracle: oracle.to_string(),
-            })?;
-        }
+        ledger.store = Some(store);
         Ok(ledger)
     }
 
@@ -124,7 +109,7 @@ impl Ledger {
     pub fn spent(&self, cost: impl Fn(&Query) -> f64) -> f64 {
         let sum: f64 = self.entries.iter().map(|e| e.cost).sum();
         let told = self.entries.iter().filter_map(|e| e.total_flops_used);
-        sum.max(told.fold(self.told, f64::max)) + self.open.iter().map(cost).sum::<f64>()
+        sum.max(told.fold(self.told, f64::max)) + self.open.as_ref().map_or(0.0, cost)
     }
 
     /// Notes that `query` is about to be asked.
@@ -145,14 +130,69 @@ impl Ledger {
     }
 
     fn append(&mut self, line: &Line) -> Result<()> {
-        let Some((file, path)) = &mut self.file else {
+        match &mut self.store {
+            Some(store) => store.append(line),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Where a ledger lies; open once its first line is there.
+struct Store {
+    path: PathBuf,
+    oracle: String,
+    file: Option<File>,
+}
+
+impl Store {
+    /// Opens or creates the file, locked, with what it holds.
+    fn take(&self) -> Result<(File, Vec<u8>)> {
+        let path = &self.path;
+        let mut file = File::options()
+            .read(true)
+            .append(true)
+            .create(true)
+            .open(path)
+            .map_err(|e| Error::io("open", path, e))?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(self.in_use()),
+            Err(TryLockError::Error(e)) => return Err(Error::io("lock", path, e)),
+        }
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes)
+            .map_err(|e| Error::io("read", path, e))?;
+        Ok((file, bytes))
+    }
+
+    fn in_use(&self) -> Error {
+        Error::input(format!(
+            "{} is in use by another search; wait for it to end, or give another --state",
+            self.path.display()
+        ))
+    }
+
+    fn append(&mut self, line: &Line) -> Result<()> {
+        let mut text = String::new();
+        if self.file.is_none() {
+            let (file, bytes) = self.take()?;
+            if !bytes.is_empty() {
+                return Err(self.in_use());
+            }
+            let head = Line::Head {
+                oracle: self.oracle.clone(),
+            };
+            text = serde_json::to_string(&head).map_err(Error::backend)? + "\n";
+            self.file = Some(file);
+        }
+        text += &serde_json::to_string(line).map_err(Error::backend)?;
+        text.push('\n');
+        let Some(file) = &mut self.file else {
             return Ok(());
         };
-        let mut text = serde_json::to_string(line).map_err(Error::backend)?;
-        text.push('\n');
         file.write_all(text.as_bytes())
             .and_then(|()| file.sync_data())
-            .map_err(|e| Error::io("write", &*path, e))
+            .map_err(|e| Error::io("write", &self.path, e))
     }
 }
 
