@@ -18,6 +18,11 @@ impl ScalingLaw {
         self.e + self.a / n.powf(self.alpha) + self.b / d.powf(self.beta)
     }
 
+    /// a of N ∝ Cᵃ along the optimum: β/(α + β).
+    pub fn exponent(&self) -> f64 {
+        self.beta / (self.alpha + self.beta)
+    }
+
     /// N and D of the least loss under C = 6·N·D (eq. 4).
     pub fn optimum(&self, flops: f64) -> (f64, f64) {
         let sum = self.alpha + self.beta;

@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::scaling::law::ScalingLaw;
 use crate::scaling::point::Point;
 use newton::{Limits, Minimum, minimise};
-use objective::{Data, Vector};
+use objective::{Curvature, Data, Vector};
 use rayon::prelude::*;
 use serde::Serialize;
 
@@ -48,13 +48,34 @@ pub struct ParametricFit {
 pub const FEWEST_POINTS: usize = 6;
 /// Two starts agree when their objectives differ by no more than this share.
 const AGREEMENT: f64 = 1e-6;
-const EVERY_START: Limits = Limits {
-    iterations: 300,
+/// Huber functions that a descent starts on, in δ: wide ones have no kinks on the way.
+const NARROWING: [(f64, Limits); 2] = [
+    (
+        1000.0,
+        Limits {
+            curvature: Curvature::Reweighted,
+            iterations: 100,
+            tolerance: 0.1,
+        },
+    ),
+    (
+        10.0,
+        Limits {
+            curvature: Curvature::Newton,
+            iterations: 100,
+            tolerance: 0.1,
+        },
+    ),
+];
+const LAST: Limits = Limits {
+    curvature: Curvature::Newton,
+    iterations: 200,
     tolerance: 1e-9,
 };
+/// For the best of all, to rounding.
 const BEST: Limits = Limits {
-    iterations: 100,
     tolerance: 1e-16,
+    ..LAST
 };
 
 /// The best minimum from the 4500 starts of Hoffmann et al. The same bits for any number of threads.
@@ -73,7 +94,7 @@ pub fn fit(points: &[Point], options: &FitOptions) -> Result<ParametricFit> {
     let starts = grid(&data);
     let minima: Vec<Minimum> = starts
         .par_iter()
-        .map(|start| minimise(&data, options.delta, start, EVERY_START))
+        .map(|start| descend(&data, options.delta, start))
         .collect();
     let finite = minima.iter().filter(|m| m.value.is_finite());
     let best = finite
@@ -91,6 +112,49 @@ pub fn fit(points: &[Point], options: &FitOptions) -> Result<ParametricFit> {
         agree: agreeing as f64 / starts.len() as f64,
         points: points.len(),
     })
+}
+
+/// From `start` to a minimum, over Huber functions that narrow to δ.
+fn descend(data: &Data, delta: f64, start: &Vector) -> Minimum {
+    let mut u = *start;
+    for (width, limits) in NARROWING {
+        u = minimise(data, width * delta, &u, limits).u;
+    }
+    minimise(data, delta, &u, LAST)
+}
+
+/// Fits of the same points in other proportions, for [`bootstrap`](super::bootstrap).
+pub(super) struct Refits {
+    data: Data,
+    delta: f64,
+    best: Vector,
+    hoffmann: Vector,
+}
+
+/// What Hoffmann et al. published, in the digits of their source: ln A, ln B, ln E, α, β.
+const HOFFMANN: [f64; 5] = [6.00734, 6.01792, 0.526723, 0.339171, 0.284908];
+
+impl Refits {
+    pub(super) fn new(points: &[Point], law: &ScalingLaw, options: &FitOptions) -> Refits {
+        let data = Data::new(points);
+        let [a, b, e, alpha, beta] = HOFFMANN;
+        Refits {
+            delta: options.delta,
+            best: data.centred(law.a.ln(), law.b.ln(), law.e.ln(), law.alpha, law.beta),
+            hoffmann: data.centred(a, b, e, alpha, beta),
+            data,
+        }
+    }
+
+    /// The better of the minima from the fit to all points and from Hoffmann's constants, each point
+    /// taken as often as `counts` says.
+    pub(super) fn refit(&self, counts: &[u32]) -> ScalingLaw {
+        let data = self.data.resampled(counts);
+        let near = minimise(&data, self.delta, &self.best, LAST);
+        let far = descend(&data, self.delta, &self.hoffmann);
+        let best = if far.value < near.value { far } else { near };
+        data.law(&best.u)
+    }
 }
 
 /// The grid of Hoffmann et al., appendix D.3.

@@ -1,134 +1,129 @@
-//! Damped Newton for the objective.
+//! A damped descent to a minimum of the objective.
 //!
-//! A step solves (H + λ·M)·s = −g, with H the second derivatives and M the curvature of iteratively reweighted least
-//! squares, which bounds the objective from above (Huber 1981, §7.8): small λ gives Newton's last steps, large λ
-//! a descent that no kink of Huber's function and no negative curvature can spoil. All is done in units of M's diagonal, so
-//! that a term of the law that contributes next to nothing still moves, and stopping does not hang on the objective's units.
+//! A step solves (H + λ·S)·s = −g, with H one of the [`Curvature`]s and S = diag Σ w·J² (Marquardt 1963, with Nielsen's
+//! rule for λ, 1999). All is done in units of S, so that nothing hangs on the units of the objective, and on two
+//! observations about a term that contributes next to nothing to the loss (as from most starts of the grid some do):
+//! - Its exponent is not determined, and would be sent far away: it rests until the term counts.
+//! - r is nearly linear in A, B and E themselves, not in their logarithms: a rise by s is taken as A ← A·(1 + s), which brings
+//!   a term back from nothing in a step; a fall is a step of the logarithm, bounded, and ends where the term is gone.
 
-use super::objective::{Data, Local, Matrix, Vector};
+use super::objective::{Curvature, Data, Local, Vector};
 
 /// When to stop.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
+    pub(super) curvature: Curvature,
     pub(super) iterations: usize,
-    /// Stop when Newton's step would lower the objective by no more than this share of it.
+    /// Stop when the step would lower the objective by no more than this share of it.
     pub(super) tolerance: f64,
 }
 
-/// Where the optimiser stopped.
+/// Where the descent stopped.
 #[derive(Clone, Debug)]
 pub(super) struct Minimum {
     pub(super) u: Vector,
     pub(super) value: f64,
-    pub(super) converged: bool,
-    pub(super) iterations: usize,
 }
 
-/// The longest step of a, b and e; that of an exponent.
-const LONGEST: f64 = 3.0;
+/// Coordinates of the terms, each with that of its exponent.
+const TERMS: [(usize, Option<usize>); 3] = [(0, Some(1)), (2, Some(3)), (4, None)];
+/// No step lowers a term by more than e to this power, or changes an exponent by more.
+const LONGEST_FALL: f64 = 3.0;
 const LONGEST_EXPONENT: f64 = 0.5;
-/// Share of the identity in M, in units of its diagonal.
-const IDENTITY: f64 = 1e-2;
-/// Below this damping a step counts as Newton's.
-const NEWTON: f64 = 1e-2;
+/// The share of the loss, squared, below which a term's exponent rests …
+const FAINT: f64 = 1e-4;
+/// … and below which a term falls no further.
+const GONE: f64 = 1e-8;
+/// Below this damping the step says how far away the minimum is.
+const UNDAMPED: f64 = 1e-2;
+/// Beyond this no step helps: rounding is all that is left.
+const HOPELESS: f64 = 1e12;
 
-/// A local minimum reached from `start`.
+/// The minimum that a descent from `start` ends at.
 pub(super) fn minimise(data: &Data, delta: f64, start: &Vector, limits: Limits) -> Minimum {
     let (mut here, mut there) = (Local::default(), Local::default());
     let mut u = *start;
-    data.evaluate(&u, delta, &mut here);
-    let exact = data.exact();
+    data.evaluate(&u, delta, limits.curvature, &mut here);
     let (mut damping, mut growth) = (1.0, 2.0);
-    let stop = |u, value, converged, iterations| Minimum {
-        u,
-        value,
-        converged,
-        iterations,
-    };
-    for iteration in 0..limits.iterations {
+    for _ in 0..limits.iterations {
         let Some(mut s) = step(&here, &mut damping) else {
-            return stop(u, here.value, false, iteration);
+            break;
         };
-        let decrement = -0.5 * dot(&s, &here.gradient);
-        let last =
-            damping <= NEWTON && decrement <= limits.tolerance * here.value || here.value <= exact;
-        let longest = |s: &Vector| {
-            let term = s[0].abs().max(s[2].abs()).max(s[4].abs());
-            (term / LONGEST).max(s[1].abs().max(s[3].abs()) / LONGEST_EXPONENT)
-        };
-        let too_far = longest(&s);
-        if too_far > 1.0 {
-            s.iter_mut().for_each(|x| *x /= too_far);
+        let near = -0.5 * dot(&s, &here.gradient) <= limits.tolerance * here.value;
+        let last = (near && damping <= UNDAMPED) || here.value <= data.exact();
+        for (term, exponent) in TERMS {
+            s[term] = match s[term] > 0.0 {
+                true => s[term].ln_1p(),
+                false => s[term].max(-LONGEST_FALL),
+            };
+            if let Some(j) = exponent {
+                s[j] = s[j].clamp(-LONGEST_EXPONENT, LONGEST_EXPONENT);
+            }
         }
         let mut trial = u;
         for (t, s) in trial.iter_mut().zip(&s) {
             *t += s;
         }
-        let predicted = -dot(&s, &here.gradient) - 0.5 * quadratic(&here.newton, &s);
-        data.evaluate(&trial, delta, &mut there);
-        let accepted = there.value < here.value;
-        let gain = (here.value - there.value) / predicted.max(f64::MIN_POSITIVE);
-        if accepted {
-            u = trial;
-            std::mem::swap(&mut here, &mut there);
-            // Nielsen's rule, a little bolder at its best.
+        data.evaluate(&trial, delta, limits.curvature, &mut there);
+        if there.value < here.value {
+            let rows = here.curvature.iter().zip(&s);
+            let curved: f64 = rows.map(|(row, s_row)| s_row * dot(row, &s)).sum();
+            let predicted = -dot(&s, &here.gradient) - 0.5 * curved;
+            let gain = (here.value - there.value) / predicted.max(f64::MIN_POSITIVE);
             damping *= (1.0 - (2.0 * gain - 1.0).powi(3)).clamp(0.05, 1.0);
             growth = 2.0;
+            u = trial;
+            std::mem::swap(&mut here, &mut there);
         } else {
             damping *= growth;
             growth *= 2.0;
         }
-        if last {
-            return stop(u, here.value, true, iteration + 1);
-        }
-        if damping > 1e12 {
-            // No step helps: rounding is all that is left.
-            return stop(u, here.value, true, iteration + 1);
+        if last || damping > HOPELESS {
+            break;
         }
     }
-    stop(u, here.value, false, limits.iterations)
+    Minimum {
+        u,
+        value: here.value,
+    }
 }
 
 fn dot(a: &Vector, b: &Vector) -> f64 {
     a.iter().zip(b).map(|(a, b)| a * b).sum()
 }
 
-fn quadratic(m: &Matrix, s: &Vector) -> f64 {
-    m.iter()
-        .zip(s)
-        .map(|(row, s_row)| s_row * dot(row, s))
-        .sum()
-}
-
-/// The damped step; `damping` is raised until the matrix is positive definite. `None` where the
-/// objective or a derivative is not finite.
+/// The damped step; `damping` is raised until the matrix is positive definite. `None` where something is not finite.
 fn step(local: &Local, damping: &mut f64) -> Option<Vector> {
     if !local.value.is_finite() {
         return None;
     }
-    let mut unit = [1.0; 5];
-    for (j, unit) in unit.iter_mut().enumerate() {
-        let scale = local.reweighted[j][j].sqrt();
-        if scale > f64::MIN_POSITIVE {
-            *unit = 1.0 / scale;
+    // Zero for what rests.
+    let mut unit = local.scale.map(|s| match s.sqrt() > f64::MIN_POSITIVE {
+        true => 1.0 / s.sqrt(),
+        false => 1.0,
+    });
+    for (term, exponent) in TERMS {
+        let share = local.scale[term];
+        if let Some(j) = exponent.filter(|_| share < FAINT * local.weight) {
+            unit[j] = 0.0;
+        }
+        if share < GONE * local.weight && local.gradient[term] > 0.0 {
+            unit[term] = 0.0;
         }
     }
-    while *damping < 1e15 {
+    while *damping < HOPELESS {
         let mut matrix = [[0.0; 5]; 5];
+        let mut s = [0.0; 5];
         for i in 0..5 {
             for j in 0..5 {
-                let sum = local.newton[i][j] + *damping * local.reweighted[i][j];
-                matrix[i][j] = sum * unit[i] * unit[j];
+                matrix[i][j] = local.curvature[i][j] * unit[i] * unit[j];
             }
-            matrix[i][i] += *damping * IDENTITY;
-        }
-        let mut s = [0.0; 5];
-        for j in 0..5 {
-            s[j] = -local.gradient[j] * unit[j];
+            matrix[i][i] += if unit[i] == 0.0 { 1.0 } else { *damping };
+            s[i] = -local.gradient[i] * unit[i];
         }
         if solve(matrix, &mut s) {
-            for j in 0..5 {
-                s[j] *= unit[j];
+            for (s, unit) in s.iter_mut().zip(&unit) {
+                *s *= unit;
             }
             return s.iter().all(|x| x.is_finite()).then_some(s);
         }
@@ -138,7 +133,7 @@ fn step(local: &Local, damping: &mut f64) -> Option<Vector> {
 }
 
 /// Solves by Cholesky's factors in place; false unless the matrix is positive definite.
-fn solve(mut m: Matrix, b: &mut Vector) -> bool {
+fn solve(mut m: [[f64; 5]; 5], b: &mut Vector) -> bool {
     for j in 0..5 {
         let mut pivot = m[j][j];
         for k in 0..j {

@@ -92,7 +92,7 @@ fn named_columns_go_before_known_ones() {
     assert!(message.contains("no column words"), "{message}");
     let both = points("N,D,loss,val_loss\n1e8,2e9,3.5,4.5\n");
     assert_eq!(both.points[0].loss, 4.5);
-    assert_eq!(both.notes, ["loss read from column val_loss, not loss"]);
+    assert_eq!(both.notes[0], "loss read from column val_loss, not loss");
 }
 
 #[test]
