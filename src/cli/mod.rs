@@ -17,6 +17,7 @@ mod prepare;
 mod progress;
 mod resume;
 mod sample;
+mod scaling;
 mod schedule;
 mod search;
 mod signal;
@@ -39,6 +40,7 @@ enum Command {
     Sample(sample::Args),
     Prepare(prepare::Args),
     Export(export::Args),
+    Scaling(scaling::Args),
     Schedule(schedule::Args),
     Search(search::Args),
     Fit(fit::Args),
@@ -83,6 +85,7 @@ fn run(command: Command) -> Result<()> {
         Command::Sample(args) => sample::run(args),
         Command::Prepare(args) => prepare::run(args),
         Command::Export(args) => export::run(args),
+        Command::Scaling(args) => scaling::run(args),
         Command::Schedule(args) => schedule::run(args),
         Command::Search(args) => search::run(args),
         Command::Fit(args) => fit::run(args),

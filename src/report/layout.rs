@@ -186,7 +186,12 @@ impl Page {
             }
             Data::Dots(points) => {
                 let placed = points.iter().map(|p| (x.at(p[0]), y.at(p[1])));
-                let radius = if points.len() > 150 { 1.3 } else { 1.9 };
+                let radius = match points.len() {
+                    // A few marks stand on lines, and must be seen there.
+                    0..=24 => 2.8,
+                    25..=150 => 1.9,
+                    _ => 1.3,
+                };
                 self.shapes.push(Shape::Dots {
                     ink,
                     points: placed.filter(|p| window.holds(*p)).collect(),

@@ -5,7 +5,7 @@
 //! - [`png`]: light, at two pixels a point, with an embedded font.
 //!
 //! SVG and PNG are two writings of one [`scene`], so they cannot disagree. [`fitted`] makes the charts of
-//! fits, predictions and comparisons.
+//! fits, predictions and comparisons, [`scaling`] that of compute-optimal sizes.
 
 pub mod chart;
 pub mod fitted;
@@ -13,6 +13,7 @@ pub mod font;
 mod layout;
 mod place;
 pub mod png;
+pub mod scaling;
 pub mod scene;
 pub mod svg;
 pub mod terminal;

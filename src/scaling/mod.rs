@@ -1,7 +1,13 @@
 //! Scaling: what a model of N parameters trained on D tokens ends at, and what to train next.
 
 pub mod bootstrap;
+pub mod compare;
+pub mod curves;
+pub mod envelope;
+pub mod isoflop;
 pub mod law;
 pub mod parametric;
 pub mod point;
+pub mod power;
 pub mod search;
+pub mod spline;

@@ -111,6 +111,11 @@ fn forecast(f: &Forecast, target: f64, level: f64) -> String {
             100.0 * level
         ),
     );
+    let checks = f.checks.iter().map(|c| format!("{} say N {}", c.method, count(c.n_opt)));
+    let checks: Vec<String> = checks.collect();
+    if !checks.is_empty() {
+        out += &item("check", &checks.join("; "));
+    }
     let a = &f.architecture;
     out += &item(
         "model",

@@ -16,6 +16,7 @@
 
 pub mod belief;
 pub mod choose;
+pub mod cross;
 pub mod http;
 pub mod ledger;
 pub mod lr;

@@ -2,6 +2,7 @@
 
 use super::belief::Belief;
 use super::choose::{self, Candidate};
+use super::cross::{self, Check};
 use super::lr::LrLaw;
 use super::run::{Options, Sought};
 use super::space::{self, Size};
@@ -45,6 +46,8 @@ pub struct Forecast {
     /// Predicted at the optimum.
     pub loss: Estimate,
     pub architecture: Architecture,
+    /// What other methods make of the same answers.
+    pub checks: Vec<Check>,
 }
 
 /// A run that would tell more.
@@ -159,7 +162,10 @@ fn forecast(
             params / largest
         ));
     }
+    let checks = cross::checks(seen, target);
+    notes.extend(checks.iter().filter_map(|c| cross::note(c, n)));
     Some(Forecast {
+        checks,
         law,
         points: seen.len(),
         noise: belief.noise * law.loss(n, d),

@@ -160,13 +160,17 @@ fn truths_of_other_forms_are_met_nearly() {
     ];
     for (name, truth) in truths {
         let (mut off, mut argmin, mut parabola) = (vec![], vec![], vec![]);
+        let (mut check, mut told) = (vec![], 0);
         for seed in 0..5 {
             let spec = format!("noise=0.005,seed={seed}");
             let of = Simulated::parse(&spec, Space::cs336()).unwrap();
             let mut oracle = Other { of, truth };
             let optimum = oracle.optimum();
             let outcome = run(&mut oracle, BUDGET, &Options::of_target(TARGET)).unwrap();
-            off.push((outcome.forecast.unwrap().n_opt.value / optimum).ln().abs());
+            told += usize::from(outcome.notes.iter().any(|n| n.starts_with("isoFLOP")));
+            let forecast = outcome.forecast.unwrap();
+            off.push((forecast.n_opt.value / optimum).ln().abs());
+            check.push((forecast.checks[0].n_opt / optimum).ln().abs());
             let same = oracle.of.clone();
             let best_lr = |n| same.best_lr(n);
             argmin.push((naive(&mut oracle, best_lr, false) / optimum).ln().abs());
@@ -174,8 +178,9 @@ fn truths_of_other_forms_are_met_nearly() {
         }
         let (ours, argmin) = (median(&mut off), median(&mut argmin));
         println!(
-            "{name:<22} N off by {:5.1} %; naive argmin {:5.1} %, parabola {:5.1} %",
+            "{name:<22} N off by {:5.1} %, its isoFLOP check {:5.1} % (warns {told}/5); naive argmin {:5.1} %, parabola {:5.1} %",
             100.0 * ours,
+            100.0 * median(&mut check),
             100.0 * argmin,
             100.0 * median(&mut parabola)
         );
