@@ -4,6 +4,7 @@ pub mod bootstrap;
 pub mod compare;
 pub mod curves;
 pub mod envelope;
+pub mod holdout;
 pub mod isoflop;
 pub mod law;
 pub mod parametric;

@@ -207,3 +207,6 @@ fn identified(points: &[Point]) -> Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+pub(super) mod tests;
