@@ -145,6 +145,12 @@ impl FitFlags {
                 self.bootstrap
             )));
         }
+        if !(self.delta > 0.0 && self.delta.is_finite()) {
+            return Err(Error::input(format!(
+                "--delta {}: give a number above 0, such as 1e-3",
+                self.delta
+            )));
+        }
         if !(self.level > 0.0 && self.level < 1.0) {
             return Err(Error::input(format!(
                 "--level {}: give a share between 0 and 1, such as 0.95",

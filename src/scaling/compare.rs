@@ -7,7 +7,7 @@
 use super::bootstrap::{Bootstrap, bootstrap};
 use super::curves::{self, Curve};
 use super::envelope::{self, Envelope};
-use super::holdout::{Holdout, holdout};
+use super::holdout::{HeldOut, holdout};
 use super::isoflop::{self, IsoFlop, Method};
 use super::parametric::{self, FitOptions, ParametricFit};
 use super::point::Point;
@@ -37,7 +37,7 @@ pub struct Request {
 pub struct Parametric {
     pub fit: ParametricFit,
     pub bootstrap: Bootstrap,
-    pub held_out: Found<Holdout>,
+    pub held_out: Found<HeldOut>,
 }
 
 /// What each approach found; `Err` says why the data do not allow it, `None` that nobody asked.
@@ -69,12 +69,12 @@ pub struct Row {
     pub tokens: Vec<Estimate>,
     /// Predicted loss there, of the approach that has one.
     pub loss: Vec<Estimate>,
-    pub held_out: Option<HeldOut>,
+    pub held_out: Option<Missed>,
 }
 
 /// Error beyond what was fitted.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum HeldOut {
+pub enum Missed {
     /// Mean relative error of N_opt.
     Params(f64),
     /// Mean absolute error of the loss, in nats.
@@ -186,7 +186,7 @@ fn fit_parametric(points: &[Point], request: &Request) -> Result<Parametric> {
 
 fn isoflop_rows(found: &IsoFlop, request: &Request) -> Vec<Row> {
     let row = |m: &isoflop::MethodFit| Row {
-        held_out: m.held_out.map(|h| HeldOut::Params(h.1)),
+        held_out: m.held_out.map(|h| Missed::Params(h.1)),
         ..of_laws(
             Way::IsoFlop(m.method),
             (m.params, m.tokens),
@@ -205,7 +205,7 @@ fn envelope_rows(found: &Envelope, request: &Request) -> Vec<Row> {
     };
     let mut rows = vec![row(Way::Envelope, &found.laws, &found.draws)];
     rows.extend(found.crossings.map(|laws| Row {
-        held_out: found.held_out.map(|h| HeldOut::Params(h.1)),
+        held_out: found.held_out.map(|h| Missed::Params(h.1)),
         ..row(Way::EnvelopeCrossings, &laws, &found.crossings_draws)
     }));
     rows
@@ -260,7 +260,7 @@ fn parametric_row(found: &Parametric, request: &Request) -> Row {
             law.loss(n, d)
         }),
         held_out: match &found.held_out {
-            Ok(held_out) => Some(HeldOut::Loss(held_out.mean_abs)),
+            Ok(held_out) => Some(Missed::Loss(held_out.mean)),
             Err(_) => None,
         },
     }

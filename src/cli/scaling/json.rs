@@ -1,7 +1,7 @@
 //! What `lehr scaling --json` prints.
 
 use super::input::Input;
-use crate::scaling::compare::{Comparison, Estimate, HeldOut, Parametric, Request, Row, Way};
+use crate::scaling::compare::{Comparison, Estimate, Missed, Parametric, Request, Row, Way};
 use crate::scaling::envelope::Envelope;
 use crate::scaling::isoflop::IsoFlop;
 use crate::scaling::law::ScalingLaw;
@@ -69,7 +69,7 @@ fn row(row: &Row) -> Map<String, Value> {
         put(&format!("{name}_low"), each(|e| e.low));
         put(&format!("{name}_high"), each(|e| e.high));
     }
-    if let Some(HeldOut::Params(error)) = row.held_out {
+    if let Some(Missed::Params(error)) = row.held_out {
         put("held_out", json!({ "n_error": error }));
     }
     out

@@ -5,7 +5,7 @@ use super::super::format::{count, thousands};
 use super::input::Input;
 use crate::report::chart::letter;
 use crate::report::scaling::key;
-use crate::scaling::compare::{Comparison, Estimate, HeldOut, Parametric, Request, Row};
+use crate::scaling::compare::{Comparison, Estimate, Missed, Parametric, Request, Row};
 use crate::scaling::law::ScalingLaw;
 use std::fmt::Write;
 
@@ -122,7 +122,7 @@ fn name(row: &Row) -> String {
 fn exponents(out: &mut String, found: &Comparison, request: &Request) {
     let _ = writeln!(
         out,
-        "  {:<NAME$}{:>8}  {:<26}held out",
+        "  {:<NAME$}{:>8}  {:<22}held out",
         "N best ∝ C^a",
         "a",
         level(request)
@@ -130,12 +130,12 @@ fn exponents(out: &mut String, found: &Comparison, request: &Request) {
     for row in &found.rows {
         let interval = interval(&row.exponent, |x| format!("{x:.4}"));
         let held_out = match row.held_out {
-            Some(HeldOut::Params(error)) => format!("N off by {:.1} %", error * 100.0),
-            Some(HeldOut::Loss(error)) => format!("L off by {error:.4} nats"),
+            Some(Missed::Params(error)) => format!("N off by {:.1} %", error * 100.0),
+            Some(Missed::Loss(error)) => format!("L off by {error:.4} nats"),
             None => String::new(),
         };
         let value = format!("{:.4}", row.exponent.value);
-        let line = format!("  {:<NAME$}{value:>8}  {interval:<26}{held_out}", name(row));
+        let line = format!("  {:<NAME$}{value:>8}  {interval:<22}{held_out}", name(row));
         let _ = writeln!(out, "{}", line.trim_end());
     }
 }
