@@ -27,7 +27,10 @@ fn refused(mut command: Command) -> String {
     let output = command.output().unwrap();
     let said = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1), "{said}");
-    assert!(said.starts_with("error: ") && said.lines().count() == 1, "{said}");
+    assert!(
+        said.starts_with("error: ") && said.lines().count() == 1,
+        "{said}"
+    );
     said
 }
 
@@ -72,14 +75,21 @@ fn words_keep_to_80_columns() {
     let dir = tempfile::tempdir().unwrap();
     for more in [&[][..], &["--dry-run", "--state", "none.jsonl"]] {
         let mut command = lehr(dir.path(), A3);
-        let output = command.args(["--oracle", "simulate"]).args(more).output().unwrap();
+        let output = command
+            .args(["--oracle", "simulate"])
+            .args(more)
+            .output()
+            .unwrap();
         let text = String::from_utf8(output.stdout).unwrap();
         assert!(text.lines().count() > 15, "{text}");
         for line in text.lines() {
             assert!(line.chars().count() <= 80, "{line}");
         }
     }
-    assert!(!dir.path().join("none.jsonl").exists(), "a dry run writes nothing");
+    assert!(
+        !dir.path().join("none.jsonl").exists(),
+        "a dry run writes nothing"
+    );
 }
 
 #[test]
@@ -89,14 +99,72 @@ fn wrong_input_is_one_sentence_and_spends_nothing() {
     std::fs::write(dir.path().join("notes.txt"), "not answers\n").unwrap();
     let simulate = ["--oracle", "simulate"];
     let cases: &[(&[&str], &str)] = &[
-        (&["--oracle", "simulate", "--budget", "1e12", "--target", "1e13"], "cheapest run costs 1e13"),
-        (&["--oracle", "simulate", "--budget", "-1", "--target", "1e13"], "--budget -1"),
-        (&["--oracle", "simulate", "--budget", "1e18", "--target", "nan"], "--target NaN"),
-        (&["--oracle", "simulate:F=1", "--budget", "1e18", "--target", "1e19"], "the names are"),
-        (&["--oracle", "ftp://x", "--budget", "1e18", "--target", "1e19"], "give simulate, table:FILE"),
-        (&["--oracle", "table:t.csv", "--budget", "1e18", "--target", "1e19"], "there is no num_layers"),
-        (&["--oracle", "table:gone.csv", "--budget", "1e18", "--target", "1e19"], "gone.csv"),
-        (&["--oracle", "train:nothing", "--budget", "1e18", "--target", "1e19"], "no recipe of that name"),
+        (
+            &[
+                "--oracle", "simulate", "--budget", "1e12", "--target", "1e13",
+            ],
+            "cheapest run costs 1e13",
+        ),
+        (
+            &["--oracle", "simulate", "--budget", "-1", "--target", "1e13"],
+            "--budget -1",
+        ),
+        (
+            &[
+                "--oracle", "simulate", "--budget", "1e18", "--target", "nan",
+            ],
+            "--target NaN",
+        ),
+        (
+            &[
+                "--oracle",
+                "simulate:F=1",
+                "--budget",
+                "1e18",
+                "--target",
+                "1e19",
+            ],
+            "the names are",
+        ),
+        (
+            &[
+                "--oracle", "ftp://x", "--budget", "1e18", "--target", "1e19",
+            ],
+            "give simulate, table:FILE",
+        ),
+        (
+            &[
+                "--oracle",
+                "table:t.csv",
+                "--budget",
+                "1e18",
+                "--target",
+                "1e19",
+            ],
+            "there is no num_layers",
+        ),
+        (
+            &[
+                "--oracle",
+                "table:gone.csv",
+                "--budget",
+                "1e18",
+                "--target",
+                "1e19",
+            ],
+            "gone.csv",
+        ),
+        (
+            &[
+                "--oracle",
+                "train:nothing",
+                "--budget",
+                "1e18",
+                "--target",
+                "1e19",
+            ],
+            "no recipe of that name",
+        ),
     ];
     for (args, words) in cases {
         let said = refused(lehr(dir.path(), args));
@@ -116,25 +184,54 @@ fn wrong_input_is_one_sentence_and_spends_nothing() {
         assert!(said.contains(words), "{said}");
     }
     assert!(!dir.path().join("search.jsonl").exists());
-    assert_eq!(std::fs::read_to_string(dir.path().join("notes.txt")).unwrap(), "not answers\n");
+    assert_eq!(
+        std::fs::read_to_string(dir.path().join("notes.txt")).unwrap(),
+        "not answers\n"
+    );
 }
 
 #[test]
 fn this_trainer_answers_and_a_second_search_is_free() {
     let place = Place::new();
     let args = [
-        "--oracle", "train:default", "--budget", "6e9", "--target", "2e10", "--json", "--most-runs", "14",
-        "--set", "data.path=text.txt", "--set", "data.tokenizer=char", "--set", "train.sequence_length=16",
-        "--set", "train.batch_size=4", "--set", "eval.sequences=4", "--set", "data.vocab_size=96",
-        "--space", "d_model=8..32,num_layers=1..2,num_heads=1..2,learning_rate=1e-3..1e-2,train_flops=1e8..1e9",
+        "--oracle",
+        "train:default",
+        "--budget",
+        "6e9",
+        "--target",
+        "2e10",
+        "--json",
+        "--most-runs",
+        "14",
+        "--set",
+        "data.path=text.txt",
+        "--set",
+        "data.tokenizer=char",
+        "--set",
+        "train.sequence_length=16",
+        "--set",
+        "train.batch_size=4",
+        "--set",
+        "eval.sequences=4",
+        "--set",
+        "data.vocab_size=96",
+        "--space",
+        "d_model=8..32,num_layers=1..2,num_heads=1..2,learning_rate=1e-3..1e-2,train_flops=1e8..1e9",
     ];
     let run = || {
         let output = lehr(place.dir.path(), &args[..]).output().unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
         serde_json::from_slice::<Value>(&output.stdout).unwrap()
     };
     let first = run();
-    let (spent, paid) = (first["spent"].as_f64().unwrap(), first["paid"].as_u64().unwrap());
+    let (spent, paid) = (
+        first["spent"].as_f64().unwrap(),
+        first["paid"].as_u64().unwrap(),
+    );
     assert!(spent <= 6e9 && spent > 5e8, "{spent}");
     assert!(paid >= 6, "{paid}");
     for answer in first["answers"].as_array().unwrap() {
@@ -184,6 +281,9 @@ mod service {
         Invalid,
     }
 
+    /// The query as it came, its loss, its FLOPs.
+    type Charge = (HashMap<String, String>, f64, f64);
+
     struct Service {
         mood: Mood,
         /// Requests for a loss that meet the mood; the others are served well.
@@ -194,8 +294,7 @@ mod service {
         /// Whether it keeps /previous_runs.
         remembers: bool,
         asked: Mutex<usize>,
-        /// Every charge: the query as it came, loss and FLOPs.
-        charges: Mutex<Vec<(HashMap<String, String>, f64, f64)>>,
+        charges: Mutex<Vec<Charge>>,
     }
 
     impl Service {
@@ -229,7 +328,10 @@ mod service {
         fn charged(&self) -> f64 {
             let charges = self.charges.lock().unwrap();
             for (i, (query, ..)) in charges.iter().enumerate() {
-                assert!(charges[..i].iter().all(|c| c.0 != *query), "charged twice: {query:?}");
+                assert!(
+                    charges[..i].iter().all(|c| c.0 != *query),
+                    "charged twice: {query:?}"
+                );
             }
             charges.iter().map(|c| c.2).sum()
         }
@@ -239,7 +341,10 @@ mod service {
             let Some(Ok(request)) = lines.next() else {
                 return;
             };
-            let _ = lines.map_while(Result::ok).take_while(|l| !l.is_empty()).count();
+            let _ = lines
+                .map_while(Result::ok)
+                .take_while(|l| !l.is_empty())
+                .count();
             let target = request.split(' ').nth(1).unwrap();
             let (path, query) = target.split_once('?').unwrap_or((target, ""));
             let mut query: HashMap<String, String> = query
@@ -290,10 +395,18 @@ mod service {
             match mood {
                 Mood::Failing => return answer(&mut stream, 500, "oh no"),
                 Mood::OutOfRange => {
-                    return answer(&mut stream, 404, r#"{"message": "num_layers must be in [2, 24]"}"#);
+                    return answer(
+                        &mut stream,
+                        404,
+                        r#"{"message": "num_layers must be in [2, 24]"}"#,
+                    );
                 }
                 Mood::Invalid => {
-                    return answer(&mut stream, 422, r#"{"detail": [{"loc": ["query"], "msg": "d_model is too large"}]}"#);
+                    return answer(
+                        &mut stream,
+                        422,
+                        r#"{"detail": [{"loc": ["query"], "msg": "d_model is too large"}]}"#,
+                    );
                 }
                 _ => {}
             }
@@ -347,14 +460,24 @@ mod service {
 
     #[test]
     fn every_passing_failure_is_survived_and_nothing_paid_twice() {
-        for mood in [Mood::Well, Mood::Late, Mood::Failing, Mood::Garbled, Mood::Cut, Mood::Gone] {
+        for mood in [
+            Mood::Well,
+            Mood::Late,
+            Mood::Failing,
+            Mood::Garbled,
+            Mood::Cut,
+            Mood::Gone,
+        ] {
             let dir = tempfile::tempdir().unwrap();
             let (service, address) = Service::new(mood, |n| n == 2 || n == 6).start();
             let out = json(search(dir.path(), &address));
             let charged = service.charged();
             assert_eq!(out["spent"].as_f64().unwrap(), charged, "{mood:?}");
             assert!(charged <= 2e18 && charged > 1e18, "{mood:?}");
-            assert_eq!(out["paid"].as_u64().unwrap() as usize, service.charges.lock().unwrap().len());
+            assert_eq!(
+                out["paid"].as_u64().unwrap() as usize,
+                service.charges.lock().unwrap().len()
+            );
             let n = out["forecast"]["n_opt"]["value"].as_f64().unwrap();
             assert!((n / 2.5e8).ln().abs() < 0.2, "{mood:?}: {n}");
             // Whoever starts with an empty cache finds everything paid for.
@@ -372,7 +495,10 @@ mod service {
         for (mood, words) in [
             (Mood::Down, "failed 3 times: HTTP status 503"),
             (Mood::Failing, "failed 3 times: HTTP status 500"),
-            (Mood::OutOfRange, "HTTP status 404: num_layers must be in [2, 24]"),
+            (
+                Mood::OutOfRange,
+                "HTTP status 404: num_layers must be in [2, 24]",
+            ),
             (Mood::Invalid, "HTTP status 422: d_model is too large"),
         ] {
             let dir = tempfile::tempdir().unwrap();
@@ -380,7 +506,8 @@ mod service {
             let said = refused(search(dir.path(), &address));
             assert!(said.contains(words), "{said}");
             assert!(!said.contains("secret"), "{said}");
-            let state = std::fs::read_to_string(dir.path().join("search.jsonl")).unwrap_or_default();
+            let state =
+                std::fs::read_to_string(dir.path().join("search.jsonl")).unwrap_or_default();
             let answers = state.lines().filter(|l| l.contains("\"loss\"")).count();
             assert_eq!(answers, service.charges.lock().unwrap().len(), "{mood:?}");
         }
@@ -393,9 +520,15 @@ mod service {
         let mut command = search(dir.path(), &address);
         command.args(["--api-key", "hunter2"]);
         let said = refused(command);
-        assert!(said.contains("no such key") && said.contains("--api-key"), "{said}");
+        assert!(
+            said.contains("no such key") && said.contains("--api-key"),
+            "{said}"
+        );
         assert!(!said.contains("hunter2"), "{said}");
-        let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let free = TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap();
         let said = refused(search(dir.path(), &format!("http://{free}")));
         assert!(said.contains("nothing listens there"), "{said}");
         let said = refused(search(dir.path(), "http://"));
@@ -427,7 +560,10 @@ mod service {
                 let mut child = spawn(dir.path(), &address);
                 let began = Instant::now();
                 while service.charges.lock().unwrap().len() < target {
-                    assert!(began.elapsed() < Duration::from_secs(60), "it never came to {target}");
+                    assert!(
+                        began.elapsed() < Duration::from_secs(60),
+                        "it never came to {target}"
+                    );
                     std::thread::sleep(Duration::from_millis(1));
                 }
                 // The answer is on its way, charged and not yet written down.
@@ -441,14 +577,24 @@ mod service {
             }
             // Without a list of runs the open question is put again: the protocol says that repeats are free.
             let charges = service.charges.lock().unwrap();
-            let mut distinct: Vec<_> = charges.iter().map(|c| format!("{:?}", {
-                let mut fields: Vec<_> = c.0.iter().collect();
-                fields.sort();
-                fields
-            })).collect();
+            let mut distinct: Vec<_> = charges
+                .iter()
+                .map(|c| {
+                    format!("{:?}", {
+                        let mut fields: Vec<_> = c.0.iter().collect();
+                        fields.sort();
+                        fields
+                    })
+                })
+                .collect();
             distinct.sort();
             distinct.dedup();
-            assert!(charges.len() <= distinct.len() + 4, "{} {}", charges.len(), distinct.len());
+            assert!(
+                charges.len() <= distinct.len() + 4,
+                "{} {}",
+                charges.len(),
+                distinct.len()
+            );
         }
     }
 

@@ -74,7 +74,12 @@ pub struct Args {
     #[arg(long, value_name = "KEY", help_heading = "Service")]
     api_key: Option<String>,
     /// http: seconds to wait for an answer
-    #[arg(long, value_name = "SECONDS", default_value_t = 120.0, help_heading = "Service")]
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        default_value_t = 120.0,
+        help_heading = "Service"
+    )]
     timeout: f64,
     /// http: attempts at one question
     #[arg(long, value_name = "N", default_value_t = 5, help_heading = "Service")]
@@ -159,7 +164,9 @@ impl Args {
         }
         for (flag, x) in [("--enough", self.enough), ("--level", self.level)] {
             if !(x > 0.0 && x < 1.0) {
-                return Err(Error::input(format!("{flag} {x}: give a share between 0 and 1")));
+                return Err(Error::input(format!(
+                    "{flag} {x}: give a share between 0 and 1"
+                )));
             }
         }
         if self.most_runs == 0 {
@@ -183,7 +190,9 @@ impl Args {
             Ok(space)
         };
         if kind != "train" && !self.set.is_empty() {
-            return Err(Error::input("--set changes a recipe: it goes with --oracle train:RECIPE"));
+            return Err(Error::input(
+                "--set changes a recipe: it goes with --oracle train:RECIPE",
+            ));
         }
         match kind {
             "simulate" => Ok(Box::new(Simulated::parse(rest, space()?)?)),

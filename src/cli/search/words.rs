@@ -56,10 +56,18 @@ pub fn outcome(o: &Outcome, level: f64, state: &Path) -> String {
     let mut out = String::from("\n");
     let imported = match o.imported {
         0 => String::new(),
-        n => format!(", and {} that the oracle had answered before", plural(n, "run")),
+        n => format!(
+            ", and {} that the oracle had answered before",
+            plural(n, "run")
+        ),
+    };
+    let new = match o.new {
+        n if n == o.paid => String::new(),
+        0 => ", none of them new".into(),
+        n => format!(", {n} of them new"),
     };
     let spent = format!(
-        "{} of {} on {}{imported}; {} left; answers in {}",
+        "{} of {} on {}{new}{imported}; {} left; answers in {}",
         flop(o.spent),
         flop(o.budget),
         plural(o.paid, "run"),
@@ -68,10 +76,17 @@ pub fn outcome(o: &Outcome, level: f64, state: &Path) -> String {
     );
     out += &item("spent", &spent);
     out += &item("ended", &o.stopped);
-    let origin = if o.lr.tuned { "probed" } else { "a rule of thumb" };
+    let origin = if o.lr.tuned {
+        "probed"
+    } else {
+        "a rule of thumb"
+    };
     out += &item(
         "lr",
-        &format!("lr*(N) = {:.3}·N^-{:.3}, {origin}; batch {}", o.lr.level, o.lr.power, o.batch_size),
+        &format!(
+            "lr*(N) = {:.3}·N^-{:.3}, {origin}; batch {}",
+            o.lr.level, o.lr.power, o.batch_size
+        ),
     );
     if let Some(f) = &o.forecast {
         out += &forecast(f, o.target, level);
@@ -111,7 +126,10 @@ fn forecast(f: &Forecast, target: f64, level: f64) -> String {
             100.0 * level
         ),
     );
-    let checks = f.checks.iter().map(|c| format!("{} say N {}", c.method, count(c.n_opt)));
+    let checks = f
+        .checks
+        .iter()
+        .map(|c| format!("{} say N {}", c.method, count(c.n_opt)));
     let checks: Vec<String> = checks.collect();
     if !checks.is_empty() {
         out += &item("check", &checks.join("; "));
@@ -172,7 +190,12 @@ pub fn plan(session: &Session, first: &FirstStage, target: f64) -> String {
             continue;
         }
         let cost: f64 = queries.iter().map(|q| session.oracle.cost(q)).sum();
-        let _ = writeln!(out, "\n{name}, {}: {}", plural(queries.len(), "run"), flop(cost));
+        let _ = writeln!(
+            out,
+            "\n{name}, {}: {}",
+            plural(queries.len(), "run"),
+            flop(cost)
+        );
         let _ = writeln!(
             out,
             "{:>10} {:>9} {:>8} {:>8} {:>6} {:>8} {:>9}",

@@ -29,7 +29,13 @@ pub struct Belief {
 const P: usize = 5;
 /// (mean, standard deviation) of ln E, ln A, ln B, ln α, ln β: fits of text models from bytes to 100k-word
 /// vocabularies lie within.
-const PRIOR: [(f64, f64); P] = [(0.6, 0.6), (6.5, 3.0), (7.0, 3.0), (-1.05, 0.3), (-1.05, 0.3)];
+const PRIOR: [(f64, f64); P] = [
+    (0.6, 0.6),
+    (6.5, 3.0),
+    (7.0, 3.0),
+    (-1.05, 0.3),
+    (-1.05, 0.3),
+];
 /// The noise before anything is seen, and how many answers that opinion weighs.
 const NOISE: f64 = 0.002;
 const NOISE_WEIGHT: f64 = 3.0;
@@ -110,7 +116,10 @@ fn objective(seen: &[Seen], t: &Theta, noise: f64) -> f64 {
         false => HUBER * (x.abs() - 0.5 * HUBER),
     };
     let data: f64 = seen.iter().map(|s| huber(residual(s, t) / noise)).sum();
-    let prior = t.iter().zip(PRIOR).map(|(x, (mean, sd))| 0.5 * ((x - mean) / sd).powi(2));
+    let prior = t
+        .iter()
+        .zip(PRIOR)
+        .map(|(x, (mean, sd))| 0.5 * ((x - mean) / sd).powi(2));
     data + prior.sum::<f64>()
 }
 
@@ -151,7 +160,7 @@ fn minimise(seen: &[Seen], start: Theta, noise: f64) -> Theta {
         let mut there = t;
         (0..P).for_each(|a| there[a] -= step[a].clamp(-1.0, 1.0));
         let new = objective(seen, &there, noise);
-        if !(new < value) {
+        if new.is_nan() || new >= value {
             damping *= 4.0;
             if damping > 1e12 {
                 break;

@@ -45,7 +45,10 @@ pub fn candidates(
         let stray = STRAY * (target / query.train_flops).ln().max(0.0);
         let noise = belief.noise.hypot(stray);
         let values: Vec<f64> = belief.draws.iter().map(|l| l.loss(n, d).ln()).collect();
-        0.5 * goals.iter().map(|g| explained(&values, g, noise)).sum::<f64>()
+        0.5 * goals
+            .iter()
+            .map(|g| explained(&values, g, noise))
+            .sum::<f64>()
     };
     let mut list: Vec<Candidate> = runs(session, sought, belief)
         .into_iter()
@@ -72,7 +75,11 @@ fn runs(session: &Session, sought: &Sought, belief: &Belief) -> Vec<Query> {
             continue;
         }
         let rule = super::plan::guess(*level);
-        let centre = belief.law.optimum(*level).0.clamp(rule / BELIEVED, rule * BELIEVED);
+        let centre = belief
+            .law
+            .optimum(*level)
+            .0
+            .clamp(rule / BELIEVED, rule * BELIEVED);
         for step in AROUND {
             let Some(size) = session.size(centre * step.exp()) else {
                 continue;
@@ -90,7 +97,10 @@ fn runs(session: &Session, sought: &Sought, belief: &Belief) -> Vec<Query> {
 fn goals(belief: &Belief, target: f64) -> [Vec<f64>; 2] {
     let (n, d) = belief.law.optimum(target);
     let over = |of: &dyn Fn(&ScalingLaw) -> f64| belief.draws.iter().map(of).collect::<Vec<f64>>();
-    let mut goals = [over(&|l| l.optimum(target).0.ln()), over(&|l| l.loss(n, d).ln())];
+    let mut goals = [
+        over(&|l| l.optimum(target).0.ln()),
+        over(&|l| l.loss(n, d).ln()),
+    ];
     goals.iter_mut().for_each(|g| tame(g));
     goals
 }
@@ -99,7 +109,10 @@ fn goals(belief: &Belief, target: f64) -> [Vec<f64>; 2] {
 fn tame(values: &mut [f64]) {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
-    let (low, high) = (sorted[sorted.len() / 20], sorted[sorted.len() - 1 - sorted.len() / 20]);
+    let (low, high) = (
+        sorted[sorted.len() / 20],
+        sorted[sorted.len() - 1 - sorted.len() / 20],
+    );
     values.iter_mut().for_each(|v| *v = v.clamp(low, high));
 }
 
@@ -124,7 +137,10 @@ pub fn seen(session: &Session, sought: &Sought) -> Vec<Seen> {
     /// A run at another rate than this factor of its best shows the rate more than the size.
     const FAR: f64 = 3.0;
     let off = |q: &Query| {
-        let best = session.oracle.space().clamp_lr(sought.lr.at(session.oracle.params(q)));
+        let best = session
+            .oracle
+            .space()
+            .clamp_lr(sought.lr.at(session.oracle.params(q)));
         let batch = f64::from(q.batch_size) / f64::from(sought.batch_size);
         (q.learning_rate / best).ln().abs() + 0.5 * batch.ln().abs()
     };

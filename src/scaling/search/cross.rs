@@ -13,6 +13,9 @@ pub struct Check {
     pub method: &'static str,
     /// Parameters N.
     pub n_opt: f64,
+    /// What a disagreement means.
+    #[serde(skip)]
+    verdict: &'static str,
 }
 
 /// Methods that differ by no more than this share agree, as far as a search can tell.
@@ -28,12 +31,14 @@ pub fn checks(seen: &[Seen], target: f64) -> Vec<Check> {
         checks.push(Check {
             method: "isoFLOP parabolas",
             n_opt: parabola.params.at(target),
+            verdict: "L(N, D) is not the form of these losses, the interval is too narrow, and the parabolas are the better guess",
         });
     }
     if let Ok(fit) = parametric::fit(&points, &FitOptions::default()) {
         checks.push(Check {
             method: "L(N, D) without priors",
             n_opt: fit.law.optimum(target).0,
+            verdict: "the answers alone do not fix the law",
         });
     }
     checks.retain(|c| c.n_opt.is_finite() && c.n_opt > 0.0);
@@ -46,9 +51,10 @@ pub fn note(check: &Check, n_opt: f64) -> Option<String> {
     let way = if off > 0.0 { "above" } else { "below" };
     (off.abs() > AGREE).then(|| {
         format!(
-            "{} put the target's best N {:.0} % {way}: the interval, which takes L(N, D) for granted, is too narrow",
+            "{} put the target's best N {:.0} % {way}: {}",
             check.method,
-            100.0 * off.abs()
+            100.0 * off.abs(),
+            check.verdict
         )
     })
 }

@@ -34,7 +34,10 @@ impl Default for Patience {
 
 /// The service at one address.
 pub struct Service {
-    #[cfg_attr(not(feature = "hub"), allow(dead_code, reason = "nothing to connect with"))]
+    #[cfg_attr(
+        not(feature = "hub"),
+        allow(dead_code, reason = "nothing to connect with")
+    )]
     address: String,
     #[cfg(feature = "hub")]
     client: client::Client,
@@ -45,7 +48,12 @@ pub struct Service {
 impl Service {
     /// # Errors
     /// Always: this build has no HTTP client.
-    pub fn connect(_: &str, _: Option<String>, _: Patience, _: Space) -> crate::error::Result<Service> {
+    pub fn connect(
+        _: &str,
+        _: Option<String>,
+        _: Patience,
+        _: Space,
+    ) -> crate::error::Result<Service> {
         Err(crate::error::Error::input(
             "this build has no HTTP client (the feature `hub` brings it); build with --features hub, or use --oracle table:FILE",
         ))

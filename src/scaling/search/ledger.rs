@@ -202,7 +202,10 @@ fn parse(path: &Path, bytes: &[u8]) -> Result<Parsed> {
     let damaged = |number: usize, why: &str| {
         Error::corrupt(
             path,
-            format!("line {} {why}; mend it, or give another --state", number + 1),
+            format!(
+                "line {} {why}; mend it, or give another --state",
+                number + 1
+            ),
         )
     };
     let text = std::str::from_utf8(bytes).map_err(|_| Error::corrupt(path, "it is no text"))?;

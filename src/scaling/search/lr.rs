@@ -179,7 +179,11 @@ pub fn tune(session: &mut Session, sought: &mut Sought) -> Result<()> {
 
 fn other_batches(session: &mut Session, sought: &mut Sought, probed: &Probed) -> Result<()> {
     let others = session.oracle.space().batch_size[1..].to_vec();
-    let mut params: Vec<f64> = probed.0.iter().map(|(q, _)| session.oracle.params(q)).collect();
+    let mut params: Vec<f64> = probed
+        .0
+        .iter()
+        .map(|(q, _)| session.oracle.params(q))
+        .collect();
     params.sort_by(f64::total_cmp);
     let middle = params.get(params.len() / 2).copied();
     let of_middle = probed
@@ -274,7 +278,9 @@ pub fn fit(points: &[(f64, f64, f64)]) -> LrLaw {
                 (p.2 - fitted).powi(2)
             })
             .sum();
-        (sum / (points.len() - unknowns).max(1) as f64).sqrt().max(LEAST_NOISE)
+        (sum / (points.len() - unknowns).max(1) as f64)
+            .sqrt()
+            .max(LEAST_NOISE)
     };
     let free = solve(None);
     let Some(free) = free.filter(|s| s[k] > 0.0) else {
@@ -303,7 +309,10 @@ fn level_only(points: &[(f64, f64, f64)]) -> LrLaw {
             None => best.push(*p),
         }
     }
-    let off: Vec<f64> = best.iter().map(|b| (b.1 / LrLaw::RULE.at(b.0)).ln()).collect();
+    let off: Vec<f64> = best
+        .iter()
+        .map(|b| (b.1 / LrLaw::RULE.at(b.0)).ln())
+        .collect();
     if points.len() <= best.len() {
         return LrLaw::RULE;
     }
@@ -340,13 +349,19 @@ mod unit {
         assert_eq!(fit(&[(1e6, 1e-3, 3.0), (4e6, 1e-3, 2.9)]), LrLaw::RULE);
         // One size at two rates moves the level alone.
         let law = fit(&[(1e6, 1e-3, 3.0), (1e6, 3e-3, 2.9)]);
-        assert!(law.tuned && (law.at(1e6) / 3e-3 - 1.0).abs() < 1e-9, "{law:?}");
+        assert!(
+            law.tuned && (law.at(1e6) / 3e-3 - 1.0).abs() < 1e-9,
+            "{law:?}"
+        );
     }
 
     #[test]
     fn edges_are_extended_within_the_bounds() {
         let bounds = (1e-4, 1e-2);
-        assert_eq!(outwards(&[(1e-3, 3.0), (2e-3, 2.9), (4e-3, 3.1)], bounds), None);
+        assert_eq!(
+            outwards(&[(1e-3, 3.0), (2e-3, 2.9), (4e-3, 3.1)], bounds),
+            None
+        );
         let next = outwards(&[(1e-3, 3.0), (2e-3, 2.9), (3e-3, 2.8)], bounds);
         assert!((next.unwrap() - 7.5e-3).abs() < 1e-12);
         assert_eq!(outwards(&[(1e-4, 2.0), (2e-4, 2.9)], bounds), None);

@@ -72,6 +72,8 @@ pub struct Outcome {
     /// Answers paid for, and answers that came with the oracle.
     pub paid: usize,
     pub imported: usize,
+    /// Answers that this search paid for; the others were kept from earlier ones.
+    pub new: usize,
     pub lr: LrLaw,
     pub batch_size: u32,
     /// Absent while too few answers are there.
@@ -96,7 +98,8 @@ pub fn conclude(
     let mut notes = sought.notes.clone();
     let seen = choose::seen(session, &sought);
     let several = |of: fn(&super::belief::Seen) -> f64| {
-        seen.iter().any(|s| (of(s) / of(&seen[0]) - 1.0).abs() > 0.05)
+        seen.iter()
+            .any(|s| (of(s) / of(&seen[0]) - 1.0).abs() > 0.05)
     };
     let forecast = match seen.len() >= FEWEST && several(|s| s.params) && several(|s| s.tokens) {
         true => forecast(session, &sought, options, &seen, &mut notes),
@@ -118,6 +121,7 @@ pub fn conclude(
         left: session.left(),
         paid: entries.len() - imported,
         imported,
+        new: session.new,
         lr: sought.lr,
         batch_size: sought.batch_size,
         forecast,
@@ -187,7 +191,9 @@ fn forecast(
 fn fitting(session: &Session, n: f64, notes: &mut Vec<String>) -> Option<Size> {
     let of = |s: &Size| session.params(s);
     let within = session.size(n)?;
-    if (of(&within) / n).ln().abs() < 0.25 || session.oracle.listed().is_some() && of(&within) < n * 1.5 && of(&within) > n / 1.5 {
+    if (of(&within) / n).ln().abs() < 0.25
+        || session.oracle.listed().is_some() && of(&within) < n * 1.5 && of(&within) > n / 1.5
+    {
         return Some(within);
     }
     let beyond = space::nearest(&session.oracle.space().beyond(), n, of).unwrap_or(within);

@@ -83,10 +83,17 @@ pub fn first(session: &Session) -> Result<FirstStage> {
 pub fn affordable(session: &Session) -> Result<()> {
     let space = session.oracle.space();
     let cheapest = match session.oracle.listed() {
-        Some(list) => list.iter().map(|q| session.oracle.cost(q)).fold(f64::INFINITY, f64::min),
+        Some(list) => list
+            .iter()
+            .map(|q| session.oracle.cost(q))
+            .fold(f64::INFINITY, f64::min),
         None => {
             let small = session.sizes.iter().map(|s| {
-                let q = s.query(space.batch_size[0], space.learning_rate.0, space.train_flops[0]);
+                let q = s.query(
+                    space.batch_size[0],
+                    space.learning_rate.0,
+                    space.train_flops[0],
+                );
                 session.oracle.cost(&q)
             });
             small.fold(f64::INFINITY, f64::min)
@@ -152,7 +159,9 @@ pub fn sweep(session: &mut Session, sought: &Sought) -> Result<()> {
                 Some(b) if b + 1 == tried.len() => tried[b].0 * STEP,
                 _ => break,
             };
-            let Some(size) = session.size(next) else { break };
+            let Some(size) = session.size(next) else {
+                break;
+            };
             let n = session.params(&size);
             if tried.iter().any(|t| (t.0 / n).ln().abs() < 0.3 * STEP.ln()) {
                 break;
@@ -179,7 +188,10 @@ impl Sought {
 
     /// The run of `size` at its learning rate.
     pub fn query(&self, session: &Session, size: &Size, level: f64) -> Query {
-        let lr = session.oracle.space().clamp_lr(self.lr.at(session.params(size)));
+        let lr = session
+            .oracle
+            .space()
+            .clamp_lr(self.lr.at(session.params(size)));
         size.query(self.batch_size, lr, level)
     }
 }

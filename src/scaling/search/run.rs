@@ -83,7 +83,12 @@ fn adapt(
         if let Some(words) = session.refusal.clone() {
             return Ok((format!("the oracle takes no more: {words}"), next(session)));
         }
-        let paid = session.ledger.entries.iter().filter(|e| !e.imported).count();
+        let paid = session
+            .ledger
+            .entries
+            .iter()
+            .filter(|e| !e.imported)
+            .count();
         if paid >= options.most {
             let why = format!("{paid} runs are paid for, the most that --most-runs allows");
             return Ok((why, next(session)));

@@ -20,8 +20,8 @@ pub struct Session<'a> {
     pub sizes: Vec<Size>,
     /// Why the oracle took no more, in its words.
     pub refusal: Option<String>,
-    /// Answers of this session that were there already.
-    pub free: usize,
+    /// Answers that this session paid for.
+    pub new: usize,
     stop: &'a AtomicBool,
     tell: &'a mut Tell<'a>,
 }
@@ -69,7 +69,7 @@ impl<'a> Session<'a> {
             budget,
             sizes,
             refusal: None,
-            free: 0,
+            new: 0,
             stop,
             tell,
         };
@@ -112,7 +112,11 @@ impl<'a> Session<'a> {
     /// N of a size.
     pub fn params(&self, size: &Size) -> f64 {
         let space = self.oracle.space();
-        let any = size.query(space.batch_size[0], space.learning_rate.0, space.train_flops[0]);
+        let any = size.query(
+            space.batch_size[0],
+            space.learning_rate.0,
+            space.train_flops[0],
+        );
         self.oracle.params(&any)
     }
 
@@ -129,7 +133,6 @@ impl<'a> Session<'a> {
         };
         if let Some(entry) = self.ledger.find(&query) {
             let entry = *entry;
-            self.free += 1;
             let spent = self.spent();
             (self.tell)(why, &entry, true, spent);
             return Ok(Some(entry));
@@ -164,6 +167,7 @@ impl<'a> Session<'a> {
             imported: false,
         };
         self.ledger.answered(entry)?;
+        self.new += 1;
         let spent = self.spent();
         (self.tell)(why, &entry, false, spent);
         Ok(Some(entry))
@@ -180,7 +184,9 @@ impl<'a> Session<'a> {
         let off = |q: &Query| {
             let size = (self.oracle.params(q) / n).ln().abs();
             let lr = (q.learning_rate / query.learning_rate).ln().abs();
-            let batch = (f64::from(q.batch_size) / f64::from(query.batch_size)).ln().abs();
+            let batch = (f64::from(q.batch_size) / f64::from(query.batch_size))
+                .ln()
+                .abs();
             (size, lr, size + lr + 0.1 * batch)
         };
         let near = NEAR.ln();

@@ -72,7 +72,7 @@ impl Space {
             let list = numbers(part, value)?;
             let (low, high) = (list[0], list[list.len() - 1]);
             let whole = || -> Result<(u32, u32)> {
-                let fine = |x: f64| x >= 1.0 && x <= 1e6 && x.fract() == 0.0;
+                let fine = |x: f64| (1.0..=1e6).contains(&x) && x.fract() == 0.0;
                 match fine(low) && fine(high) && value.matches('/').count() == 0 {
                     true => Ok((low as u32, high as u32)),
                     false => Err(wrong(part, "give whole numbers LOW..HIGH from 1 up")),
@@ -83,7 +83,10 @@ impl Space {
                 "num_layers" => self.num_layers = whole()?,
                 "num_heads" => self.num_heads = whole()?,
                 "batch_size" => {
-                    if list.iter().any(|x| *x < 1.0 || *x > 1e6 || x.fract() != 0.0) {
+                    if list
+                        .iter()
+                        .any(|x| *x < 1.0 || *x > 1e6 || x.fract() != 0.0)
+                    {
                         return Err(wrong(part, "give whole numbers, as in 128/256"));
                     }
                     self.batch_size = list.iter().map(|x| *x as u32).collect();
@@ -223,7 +226,10 @@ mod unit {
     fn the_assignments_budgets() {
         let list = Space::cs336().train_flops;
         assert_eq!(list.len(), 16);
-        assert_eq!((list[0], list[1], list[14], list[15]), (1e13, 3e13, 6e17, 1e18));
+        assert_eq!(
+            (list[0], list[1], list[14], list[15]),
+            (1e13, 3e13, 6e17, 1e18)
+        );
     }
 
     #[test]
@@ -249,7 +255,15 @@ mod unit {
         assert_eq!((space.d_model, space.num_heads), ((32, 128), (2, 2)));
         assert_eq!(space.batch_size, [8, 16]);
         assert_eq!(space.train_flops, [1e10, 3e10, 6e10, 1e11]);
-        for bad in ["d_model=a", "d_model=9..3", "width=3", "d_model", "d_model=0.5", "batch_size=0", "learning_rate=-1"] {
+        for bad in [
+            "d_model=a",
+            "d_model=9..3",
+            "width=3",
+            "d_model",
+            "d_model=0.5",
+            "batch_size=0",
+            "learning_rate=-1",
+        ] {
             let said = Space::cs336().lay(bad).unwrap_err().to_string();
             assert!(said.starts_with("--space "), "{said}");
         }

@@ -137,7 +137,9 @@ fn lines(at: &str, text: &str) -> Result<Rows> {
         let row: Map<String, Value> = serde_json::from_str(line)
             .map_err(|e| Error::input(format!("{at}: the JSON cannot be read ({e})")))?;
         // What a search writes besides its answers.
-        if row.contains_key("oracle") || row.contains_key("asking") || row.get("loss") == Some(&Value::Null)
+        if row.contains_key("oracle")
+            || row.contains_key("asking")
+            || row.get("loss") == Some(&Value::Null)
         {
             continue;
         }
@@ -151,11 +153,17 @@ fn csv(at: &str, text: &str) -> Result<Rows> {
     let Some((_, header)) = records.next() else {
         return Ok(Vec::new());
     };
-    let names: Vec<&str> = header.split(',').map(|n| n.trim().trim_matches('"')).collect();
+    let names: Vec<&str> = header
+        .split(',')
+        .map(|n| n.trim().trim_matches('"'))
+        .collect();
     let mut rows = Vec::new();
     for (i, line) in records {
         let at = format!("{at}, line {}", i + 1);
-        let cells: Vec<&str> = line.split(',').map(|c| c.trim().trim_matches('"')).collect();
+        let cells: Vec<&str> = line
+            .split(',')
+            .map(|c| c.trim().trim_matches('"'))
+            .collect();
         if cells.len() != names.len() {
             return Err(Error::input(format!(
                 "{at}: {} cells under {} columns",
@@ -190,7 +198,9 @@ fn push(rows: &mut Rows, at: &str, row: &Map<String, Value>) -> Result<()> {
         let x = number(name)?;
         match x.fract() == 0.0 && x <= f64::from(u32::MAX) {
             true => Ok(x as u32),
-            false => Err(Error::input(format!("{at}: {name} is {x}, not a whole number"))),
+            false => Err(Error::input(format!(
+                "{at}: {name} is {x}, not a whole number"
+            ))),
         }
     };
     let query = Query {
@@ -236,13 +246,24 @@ mod unit {
     #[test]
     fn wrong_rows_are_named() {
         let said = |text: &str| read(text).err().unwrap().to_string();
-        assert!(said(&format!("{HEADER}64,2,2,128,NaN,1e13,5.5\n")).contains("line 2: learning_rate"));
+        assert!(
+            said(&format!("{HEADER}64,2,2,128,NaN,1e13,5.5\n")).contains("line 2: learning_rate")
+        );
         assert!(said("d_model,loss\n64,3\n").contains("there is no num_layers"));
         assert!(said(HEADER).contains("holds no answered query"));
         assert!(said("[1]").contains("entry 1 is no object"));
         let mut table = read(&format!("{HEADER}64,2,2,128,1e-3,1e13,5.5\n")).unwrap();
-        let other = Query { d_model: 128, ..table.queries[0] };
-        assert!(table.ask(&other).unwrap_err().to_string().contains("is not in the table"));
+        let other = Query {
+            d_model: 128,
+            ..table.queries[0]
+        };
+        assert!(
+            table
+                .ask(&other)
+                .unwrap_err()
+                .to_string()
+                .contains("is not in the table")
+        );
     }
 
     proptest! {

@@ -28,7 +28,12 @@ impl Service {
     ///
     /// # Errors
     /// An address that is none.
-    pub fn connect(address: &str, key: Option<String>, patience: Patience, space: Space) -> Result<Service> {
+    pub fn connect(
+        address: &str,
+        key: Option<String>,
+        patience: Patience,
+        space: Space,
+    ) -> Result<Service> {
         let address = address.trim_end_matches('/');
         let host = address.split_once("://").map(|(_, host)| host);
         if host.is_none_or(str::is_empty) || address.contains(['?', '#', ' ']) {
@@ -233,7 +238,9 @@ impl Oracle for Service {
 
 /// A bare number, or an object's `total_flops_used`.
 fn total_in(value: &Value) -> Option<f64> {
-    let x = value.as_f64().or_else(|| value.get("total_flops_used")?.as_f64())?;
+    let x = value
+        .as_f64()
+        .or_else(|| value.get("total_flops_used")?.as_f64())?;
     (x.is_finite() && x >= 0.0).then_some(x)
 }
 
@@ -246,7 +253,11 @@ fn message(text: &str) -> String {
         let inner = inner?;
         // FastAPI lists what it does not accept, each with a `msg`.
         let listed = inner.get(0).and_then(|v| v.get("msg")).unwrap_or(inner);
-        Some(listed.as_str().map_or_else(|| listed.to_string(), str::to_string))
+        Some(
+            listed
+                .as_str()
+                .map_or_else(|| listed.to_string(), str::to_string),
+        )
     });
     let text = field.unwrap_or_else(|| text.to_string());
     let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
