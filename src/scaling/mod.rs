@@ -1,5 +1,6 @@
 //! Scaling: what a model of N parameters trained on D tokens ends at, and what to train next.
 
+pub mod allocate;
 pub mod bootstrap;
 pub mod compare;
 pub mod curves;

@@ -1,0 +1,221 @@
+//! `lehr scaling allocate`: what to train with a budget.
+
+use super::super::fit::table::{item, plural};
+use super::super::format::{count, lr, thousands};
+use super::super::picture::print;
+use super::FitFlags;
+use super::input::Input;
+use crate::error::{Error, Result};
+use crate::files;
+use crate::scaling::allocate::{Allocation, Architecture, Counted, Estimate, Request, allocate};
+use crate::scaling::bootstrap::bootstrap;
+use crate::scaling::parametric::{self, ParametricFit};
+use clap::ValueEnum;
+use serde_json::json;
+use std::fmt::Write;
+use std::path::PathBuf;
+
+/// Say what to train with a budget of FLOPs
+///
+/// Fits L(N, D) to the models of FILE, takes its optimum under C = 6·N·D, and builds the nearest Llama that
+/// divides well, with batch, steps and peak LR; its loss stands beside the optimum's.
+#[derive(clap::Args)]
+#[command(after_help = "\
+Example:
+  lehr scaling allocate runs.csv --flops 1e19 --recipe next.toml")]
+pub struct Args {
+    #[command(flatten)]
+    fit: FitFlags,
+    /// Training FLOPs, 6·N·D
+    #[arg(long, value_name = "C", allow_negative_numbers = true)]
+    flops: f64,
+    /// Write what to train, for lehr train --config FILE
+    #[arg(long, value_name = "FILE")]
+    recipe: Option<PathBuf>,
+    /// Rows of the embedding
+    #[arg(long, default_value_t = 50304, value_name = "N")]
+    vocab_size: usize,
+    /// Tokens a sequence
+    #[arg(long, default_value_t = 512, value_name = "N")]
+    sequence_length: usize,
+    /// Give the head a table of its own
+    #[arg(long)]
+    untied: bool,
+    /// Which parameters FILE counts
+    #[arg(long, value_enum, default_value_t = Count::Total, value_name = "WHICH")]
+    count: Count,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Count {
+    /// All
+    Total,
+    /// Without embeddings and head
+    NonEmbedding,
+    /// With the head, without input embeddings
+    WithHead,
+}
+
+pub fn run(args: Args) -> Result<()> {
+    args.fit.check()?;
+    if !(args.flops.is_finite() && args.flops > 0.0) {
+        return Err(Error::input(format!(
+            "--flops {}: give a budget above 0, such as 1e19",
+            args.flops
+        )));
+    }
+    let input = Input::read(&args.fit)?;
+    let options = args.fit.options();
+    let fit = parametric::fit(&input.points, &options)?;
+    let draws = (args.fit.bootstrap > 0).then(|| {
+        bootstrap(
+            &input.points,
+            &fit,
+            &options,
+            args.fit.bootstrap,
+            args.fit.seed,
+        )
+    });
+    let found = allocate(&fit.law, draws.as_ref(), &args.request())?;
+    let mut written = String::new();
+    if let Some(path) = &args.recipe {
+        files::write(path, found.architecture.to_recipe().as_bytes())?;
+        written = format!("wrote {}\n", path.display());
+    }
+    if args.json {
+        let object = json!({
+            "law": fit.law,
+            "objective": fit.objective,
+            "agree": fit.agree,
+            "allocation": found,
+            "notes": notes(&input, &found, &fit),
+        });
+        return print(&format!("{object:#}\n"));
+    }
+    print(&(words(&input, &found, &fit) + &written))
+}
+
+impl Args {
+    fn request(&self) -> Request {
+        Request {
+            flops: self.flops,
+            vocab_size: self.vocab_size,
+            sequence_length: self.sequence_length,
+            tied: !self.untied,
+            counted: match self.count {
+                Count::Total => Counted::Total,
+                Count::NonEmbedding => Counted::NonEmbedding,
+                Count::WithHead => Counted::WithHead,
+            },
+            level: self.fit.level,
+        }
+    }
+}
+
+fn notes(input: &Input, found: &Allocation, fit: &ParametricFit) -> Vec<String> {
+    let largest = input.points.iter().map(|p| p.flops).fold(0.0, f64::max);
+    let mut notes = input.notes.clone();
+    let beyond = found.request.flops / largest;
+    if beyond > 1.0 {
+        notes.push(format!(
+            "the budget is {beyond:.1} times the largest that was fitted ({largest:.2e} FLOPs): an extrapolation"
+        ));
+    }
+    if fit.agree < 0.5 {
+        notes.push(format!(
+            "{:.0} % of the starts end at this law: look at its intervals",
+            fit.agree * 100.0
+        ));
+    }
+    notes.extend(found.notes.iter().cloned());
+    notes
+}
+
+fn words(input: &Input, found: &Allocation, fit: &ParametricFit) -> String {
+    let law = &fit.law;
+    let text = format!(
+        "L = {:.4} + {:.4}/N^{:.4} + {:.4}/D^{:.4}, from {}",
+        law.e,
+        law.a,
+        law.alpha,
+        law.b,
+        law.beta,
+        plural(input.points.len(), "model")
+    );
+    let mut out = item("law", &text);
+    let best = format!(
+        "at {:.2e} FLOPs: N {}, D {} tokens, loss {} nats a token",
+        found.request.flops,
+        estimate(&found.params, count),
+        estimate(&found.tokens, count),
+        estimate(&found.loss, |x| format!("{x:.4}"))
+    );
+    out.push_str(&item("best", &best));
+    out.push_str(&item("train", &architecture(&found.architecture)));
+    if !found.alternatives.is_empty() {
+        // Writing to a String cannot fail, here and below.
+        let _ = writeln!(
+            out,
+            "\n  {:<30}{:>9}{:>9}{:>9}{:>10}{:>10}",
+            "or", "N", "D", "steps", "loss", "over best"
+        );
+    }
+    for other in &found.alternatives {
+        let _ = writeln!(
+            out,
+            "  {:<30}{:>9}{:>9}{:>9}{:>10.4}{:>10.4}",
+            shape(other),
+            count(other.params),
+            count(other.tokens),
+            thousands(other.steps),
+            other.loss.value,
+            other.penalty
+        );
+    }
+    out.push('\n');
+    for note in notes(input, found, fit) {
+        out.push_str(&item("note", &note));
+    }
+    out
+}
+
+fn shape(of: &Architecture) -> String {
+    format!(
+        "{} layers × {}, {} heads",
+        of.model.n_layer, of.model.n_embd, of.model.n_head
+    )
+}
+
+fn architecture(of: &Architecture) -> String {
+    format!(
+        "llama, {} of {}, MLP {}: {} parameters\n{} steps of {} tokens ({} sequences), {} tokens in all, \
+         peak LR {}, warm-up {} steps\n{:.3e} FLOPs by 6·N·D, {:.3e} executed; loss {} nats, {:.4} over the best",
+        shape(of),
+        of.model.head_dim,
+        of.model.intermediate_size,
+        count(of.params),
+        thousands(of.steps),
+        thousands(of.tokens_per_step as u64),
+        of.batch,
+        count(of.tokens),
+        lr(of.peak_lr),
+        thousands(of.warmup_steps),
+        of.flops,
+        of.executed_flops,
+        estimate(&of.loss, |x| format!("{x:.4}")),
+        of.penalty
+    )
+}
+
+/// `92.1 M (90.4 M … 93.0 M)`
+fn estimate(of: &Estimate, write: impl Fn(f64) -> String) -> String {
+    match (of.low, of.high) {
+        (Some(low), Some(high)) => {
+            format!("{} ({} … {})", write(of.value), write(low), write(high))
+        }
+        _ => write(of.value),
+    }
+}

@@ -1,0 +1,360 @@
+//! What to train with a budget of FLOPs: the optimum of L(N, D) under C = 6·N·D, and a model that can be built near it.
+//!
+//! Sources: the optimum is eq. 4 of Hoffmann et al. 2022; shapes follow the 33M–360M table of Hägele et al. 2024 (width 32 to 64
+//! times the depth, heads of 64); LR = 3.7·N^−0.36 and batch = 0.76·N^0.703 tokens are Porian et al. 2024's, fitted to
+//! models of 25M to 110M parameters, and are marked where they are taken further.
+
+mod shapes;
+
+use crate::error::{Error, Result};
+use crate::model::ModelConfig;
+use crate::model::flops::{ForwardFlops, ParamCount};
+use crate::scaling::bootstrap::Bootstrap;
+use crate::scaling::law::ScalingLaw;
+use crate::scaling::point::FLOPS_A_PAIR;
+use serde::Serialize;
+
+/// Which parameters the law's N counts; see [`ParamCount`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Counted {
+    /// All (Hoffmann et al. 2022).
+    #[default]
+    Total,
+    /// Without embeddings and head (Kaplan et al. 2020).
+    NonEmbedding,
+    /// With the head, without input embeddings (Porian et al. 2024).
+    WithHead,
+}
+
+impl Counted {
+    fn of(self, count: &ParamCount) -> usize {
+        match self {
+            Counted::Total => count.total,
+            Counted::NonEmbedding => count.non_embedding,
+            Counted::WithHead => count.with_head,
+        }
+    }
+}
+
+/// What is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Request {
+    /// Training FLOPs, as the law counts them: 6·N·D.
+    pub flops: f64,
+    pub vocab_size: usize,
+    pub sequence_length: usize,
+    /// Whether the head shares the embedding's table.
+    pub tied: bool,
+    pub counted: Counted,
+    /// Of the intervals, 0.95 by default.
+    pub level: f64,
+}
+
+impl Request {
+    /// For a budget: GPT-2's vocabulary padded to 50,304, sequences of 512, a tied head.
+    pub fn new(flops: f64) -> Request {
+        Request {
+            flops,
+            vocab_size: 50304,
+            sequence_length: 512,
+            tied: true,
+            counted: Counted::default(),
+            level: 0.95,
+        }
+    }
+}
+
+/// A value, with an interval where the law has a bootstrap.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Estimate {
+    pub value: f64,
+    pub low: Option<f64>,
+    pub high: Option<f64>,
+}
+
+/// A model that can be built and the run that spends the budget on it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Architecture {
+    pub model: ModelConfig,
+    /// The MLP's width is 8/3·n_embd rounded up to a multiple of this.
+    pub multiple_of: usize,
+    /// Parameters, counted as the law counts them.
+    pub params: f64,
+    pub total_params: f64,
+    /// Sequences a step, a power of two.
+    pub batch: usize,
+    pub tokens_per_step: f64,
+    /// Steps that spend the budget by 6·N·D, and their tokens.
+    pub steps: u64,
+    pub tokens: f64,
+    pub warmup_steps: u64,
+    pub peak_lr: f64,
+    /// The rules for LR and batch are taken beyond the 25M–110M that they were fitted to.
+    pub rules_extrapolated: bool,
+    /// 6·N·D of the run.
+    pub flops: f64,
+    /// What its steps execute: head and attention counted, the look-up of the embedding not.
+    pub executed_flops: f64,
+    /// Steps that would spend the budget in executed FLOPs.
+    pub steps_executed: u64,
+    /// Final loss by the law, nats a token.
+    pub loss: Estimate,
+    /// How much above the optimum's loss that is.
+    pub penalty: f64,
+}
+
+/// The answer to a [`Request`].
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Allocation {
+    pub request: Request,
+    pub params: Estimate,
+    pub tokens: Estimate,
+    /// Least loss that the budget buys.
+    pub loss: Estimate,
+    pub architecture: Architecture,
+    /// The next best, best first.
+    pub alternatives: Vec<Architecture>,
+    /// Sentences for the user.
+    pub notes: Vec<String>,
+}
+
+/// Sizes that Porian's rules were fitted to.
+const RULES: std::ops::RangeInclusive<f64> = 25e6..=110e6;
+/// No run has fewer steps than this while its batch can be halved.
+const FEWEST_STEPS: f64 = 500.0;
+/// The closest model may be off by this factor in N; further away the budget suits no model of this vocabulary.
+const FARTHEST: f64 = 2.0;
+const ALTERNATIVES: usize = 4;
+
+/// Allocates a budget.
+///
+/// # Errors
+/// A budget or sizes that make no sense; a law without an optimum; a budget whose optimum no model comes near.
+pub fn allocate(
+    law: &ScalingLaw,
+    bootstrap: Option<&Bootstrap>,
+    request: &Request,
+) -> Result<Allocation> {
+    let Request { flops, .. } = *request;
+    check(law, request)?;
+    let (n, d) = law.optimum(flops);
+    if !(n.is_finite() && d.is_finite() && n >= 1.0 && d >= 1.0) {
+        return Err(Error::input(format!(
+            "the law's optimum at {flops:.3e} FLOPs is {n:.3e} parameters on {d:.3e} tokens, which nobody can train; is the budget, or the fit, right?"
+        )));
+    }
+    let estimate = |value: f64, of: &dyn Fn(&ScalingLaw) -> f64| {
+        let interval = bootstrap.map(|b| b.interval(request.level, of));
+        let interval = interval.filter(|(low, high)| low.is_finite() && high.is_finite());
+        Estimate {
+            value,
+            low: interval.map(|i| i.0),
+            high: interval.map(|i| i.1),
+        }
+    };
+    let least = |law: &ScalingLaw| {
+        let (n, d) = law.optimum(flops);
+        law.loss(n, d)
+    };
+    let models = shapes::near(n, request);
+    let mut built: Vec<Architecture> = models
+        .into_iter()
+        .take(1 + ALTERNATIVES)
+        .map(|model| {
+            let run = run_of(model, request);
+            let loss = law.loss(run.params, run.tokens);
+            Architecture {
+                loss: estimate(loss, &|law| law.loss(run.params, run.tokens)),
+                penalty: loss - least(law),
+                ..run
+            }
+        })
+        .collect();
+    if built.is_empty() {
+        return Err(Error::input(format!(
+            "no model of width 32 to 16384 with a vocabulary of {} has near the {n:.3e} parameters that {flops:.3e} FLOPs are best spent on; {}",
+            request.vocab_size,
+            if n < 1e8 {
+                "a smaller vocabulary or a larger budget would fit"
+            } else {
+                "a smaller budget would fit"
+            }
+        )));
+    }
+    let architecture = built.remove(0);
+    let notes = notes(&architecture, n, flops);
+    Ok(Allocation {
+        request: *request,
+        params: estimate(n, &|law| law.optimum(flops).0),
+        tokens: estimate(d, &|law| law.optimum(flops).1),
+        loss: estimate(least(law), &least),
+        architecture,
+        alternatives: built,
+        notes,
+    })
+}
+
+fn check(law: &ScalingLaw, request: &Request) -> Result<()> {
+    let Request { flops, level, .. } = *request;
+    if !(flops > 0.0 && flops.is_finite()) {
+        return Err(Error::input(format!(
+            "the budget is {flops} FLOPs; it must be a positive number such as 1e19"
+        )));
+    }
+    if !(0.0 < level && level < 1.0) {
+        return Err(Error::input(format!(
+            "the intervals' level is {level}; it must lie between 0 and 1, as 0.95 does"
+        )));
+    }
+    for (name, size) in [
+        ("vocabulary", request.vocab_size),
+        ("sequence length", request.sequence_length),
+    ] {
+        if !(1..=1 << 32).contains(&size) {
+            return Err(Error::input(format!(
+                "the {name} is {size}; it must be at least 1 and below 2^32"
+            )));
+        }
+    }
+    let rising = law.alpha > 0.0 && law.beta > 0.0 && law.a > 0.0 && law.b > 0.0;
+    if !rising {
+        return Err(Error::input(format!(
+            "the law has no optimum: alpha {:.3} and beta {:.3} must both be positive, so that both more parameters and more tokens help",
+            law.alpha, law.beta
+        )));
+    }
+    Ok(())
+}
+
+/// The run of a model under the budget; its loss is still to be filled in.
+fn run_of((model, multiple_of): (ModelConfig, usize), request: &Request) -> Architecture {
+    let count = ParamCount::of(&model);
+    let params = request.counted.of(&count) as f64;
+    let tokens = request.flops / (FLOPS_A_PAIR * params);
+    let sequence = request.sequence_length as f64;
+    // Porian et al. count N with the head.
+    let with_head = count.with_head as f64;
+    let wanted = 0.76 * with_head.powf(0.703) / sequence;
+    let mut batch = 1usize << (wanted.max(1.0).log2().round() as u32).min(20);
+    while batch > 1 && tokens / (batch as f64 * sequence) < FEWEST_STEPS {
+        batch /= 2;
+    }
+    let tokens_per_step = batch as f64 * sequence;
+    let steps = (tokens / tokens_per_step).round().max(1.0);
+    let per_step = ForwardFlops::train_per_token(&model, request.sequence_length) * tokens_per_step;
+    // Warm-up in tokens, no longer than N and than a sixth of the run.
+    let warmup = (params.min(tokens / 6.0) / tokens_per_step).round();
+    Architecture {
+        multiple_of,
+        params,
+        total_params: count.total as f64,
+        batch,
+        tokens_per_step,
+        steps: steps as u64,
+        tokens: steps * tokens_per_step,
+        warmup_steps: warmup.max(1.0).min(steps) as u64,
+        peak_lr: two_digits(3.7 * with_head.powf(-0.36)),
+        rules_extrapolated: !RULES.contains(&with_head),
+        flops: FLOPS_A_PAIR * params * steps * tokens_per_step,
+        executed_flops: per_step * steps,
+        steps_executed: (request.flops / per_step).round().max(1.0) as u64,
+        loss: Estimate {
+            value: f64::NAN,
+            low: None,
+            high: None,
+        },
+        penalty: f64::NAN,
+        model,
+    }
+}
+
+/// Rounded to two significant digits: the rule knows no more.
+fn two_digits(x: f64) -> f64 {
+    format!("{x:.1e}").parse().unwrap_or(x)
+}
+
+fn notes(built: &Architecture, n: f64, flops: f64) -> Vec<String> {
+    let mut notes = Vec::new();
+    let off = built.params / n - 1.0;
+    if off.abs() > 0.1 {
+        notes.push(format!(
+            "the closest model has {:+.0} % of the optimum's parameters, which costs {:.4} nats",
+            100.0 * off,
+            built.penalty
+        ));
+    }
+    if built.rules_extrapolated {
+        notes.push(
+            "peak LR and batch are extrapolated beyond the 25M to 110M parameters of their rules; sweep them on a small model first"
+                .to_string(),
+        );
+    }
+    let ratio = built.executed_flops / flops;
+    if !(0.9..=1.1).contains(&ratio) {
+        notes.push(format!(
+            "these steps execute {ratio:.2} times the budget; {} steps spend it by that count",
+            built.steps_executed
+        ));
+    }
+    if (built.steps as f64) < FEWEST_STEPS {
+        notes.push(format!(
+            "the run has only {} steps, fewer than schedules and laws of the loss are made for",
+            built.steps
+        ));
+    }
+    notes
+}
+
+impl Architecture {
+    /// A recipe for `lehr train --config FILE`; the data are for the user to name.
+    pub fn to_recipe(&self) -> String {
+        let m = &self.model;
+        // Micro-batches of at most 16 sequences fit most devices.
+        let micro = self.batch.min(16);
+        format!(
+            "# {:.3e} parameters on {:.3e} tokens: {:.3e} FLOPs by 6·N·D, {:.3e} executed.\n\
+             # Predicted loss {:.4} nats a token. Name your text: --data PATH, or data.path here.\n\n\
+             [model]\n\
+             family = \"{}\"\n\
+             n_layer = {}\n\
+             n_head = {}\n\
+             n_embd = {}\n\
+             multiple_of = {}\n\
+             tied = {}\n\n\
+             [data]\n\
+             vocab_size = {}\n\n\
+             [schedule]\n\
+             scheduler = \"wsd:fraction=0.2\"\n\
+             peak_lr = {:e}\n\
+             warmup = \"{}\"\n\n\
+             [train]\n\
+             iterations = {}\n\
+             sequence_length = {}\n\
+             batch_size = {micro}\n\
+             grad_accumulation = {}   # {} sequences, {} tokens a step\n",
+            self.params,
+            self.tokens,
+            self.flops,
+            self.executed_flops,
+            self.loss.value,
+            m.family,
+            m.n_layer,
+            m.n_head,
+            m.n_embd,
+            self.multiple_of,
+            m.tied,
+            m.vocab_size,
+            self.peak_lr,
+            self.warmup_steps,
+            self.steps,
+            m.max_positions,
+            self.batch / micro,
+            self.batch,
+            self.tokens_per_step,
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests;
