@@ -86,7 +86,7 @@ mod objective;
 mod optimise;
 mod options;
 mod profile;
-mod random;
+pub(crate) mod random;
 mod score;
 mod select;
 mod suggest;

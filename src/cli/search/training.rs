@@ -14,7 +14,6 @@ use crate::train::run::{Observer, Run, StartOptions};
 use crate::train::rundir::RUN_FILE;
 use crate::train::setup::is_dataset;
 use std::path::{Path, PathBuf};
-use toml::Value;
 
 /// A recipe whose sizes, learning rate and length the search decides.
 pub struct Training {
