@@ -196,7 +196,9 @@ fn fitting(session: &Session, n: f64, notes: &mut Vec<String>) -> Option<Size> {
     {
         return Some(within);
     }
-    let beyond = space::nearest(&session.oracle.space().beyond(), n, of).unwrap_or(within);
+    let beyond = session.oracle.space().beyond(n);
+    let beyond: Vec<(Size, f64)> = beyond.iter().map(|s| (*s, of(s))).collect();
+    let beyond = space::nearest(&beyond, n).unwrap_or(within);
     if (of(&beyond) / n).ln().abs() < (of(&within) / n).ln().abs() {
         notes.push("the target's model lies outside the bounds of what may be asked for".into());
         return Some(beyond);

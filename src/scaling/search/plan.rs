@@ -24,10 +24,9 @@ pub fn guess(flops: f64) -> f64 {
 
 /// `count` sizes around `params`, each `step` times the one before; fewer where the bounds merge them.
 pub fn ladder(session: &Session, params: f64, step: f64, count: usize) -> Vec<Size> {
-    let of = |s: &Size| session.params(s);
     let (mut least, mut most) = (f64::INFINITY, 0.0_f64);
-    for n in session.sizes.iter().map(of) {
-        (least, most) = (least.min(n), most.max(n));
+    for (_, n) in &session.sizes {
+        (least, most) = (least.min(*n), most.max(*n));
     }
     // Where the ladder would stick out of the bounds it is moved, not cut.
     let half = step.powf((count - 1) as f64 / 2.0);
@@ -88,7 +87,7 @@ pub fn affordable(session: &Session) -> Result<()> {
             .map(|q| session.oracle.cost(q))
             .fold(f64::INFINITY, f64::min),
         None => {
-            let small = session.sizes.iter().map(|s| {
+            let small = session.sizes.iter().map(|(s, _)| {
                 let q = s.query(
                     space.batch_size[0],
                     space.learning_rate.0,

@@ -16,8 +16,8 @@ pub struct Session<'a> {
     pub ledger: Ledger,
     /// FLOPs that may be spent in all.
     pub budget: f64,
-    /// Sizes that may be asked for.
-    pub sizes: Vec<Size>,
+    /// Sizes that may be asked for, with their parameters.
+    pub sizes: Vec<(Size, f64)>,
     /// Why the oracle took no more, in its words.
     pub refusal: Option<String>,
     /// Answers that this session paid for.
@@ -67,12 +67,13 @@ impl<'a> Session<'a> {
             oracle,
             ledger,
             budget,
-            sizes,
+            sizes: Vec::new(),
             refusal: None,
             new: 0,
             stop,
             tell,
         };
+        session.sizes = sizes.iter().map(|s| (*s, session.params(s))).collect();
         session.import()?;
         Ok(session)
     }
@@ -122,7 +123,7 @@ impl<'a> Session<'a> {
 
     /// The size nearest to `params` parameters.
     pub fn size(&self, params: f64) -> Option<Size> {
-        space::nearest(&self.sizes, params, |s| self.params(s))
+        space::nearest(&self.sizes, params)
     }
 
     /// Asks, unless the answer is here or the budget does not allow it (then `None`). A listed oracle is asked

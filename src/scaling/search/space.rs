@@ -121,10 +121,16 @@ impl Space {
         Ok(sizes)
     }
 
-    /// Sizes that go on where the bounds end, for a target that lies beyond them.
-    pub fn beyond(&self) -> Vec<Size> {
+    /// Sizes of about `params` parameters that go on where the bounds end, for a target that lies beyond them.
+    pub fn beyond(&self, params: f64) -> Vec<Size> {
         let heads = (self.num_heads.0, self.num_heads.1.max(128));
-        grid((self.d_model.0, 16384), (self.num_layers.0, 128), heads)
+        let mut sizes = grid((self.d_model.0, 16384), (self.num_layers.0, 128), heads);
+        // An embedding may hold most of a small model's parameters, never of a large one's.
+        sizes.retain(|s| {
+            let share = s.query(1, 1.0, 1.0).block_params() / params;
+            (0.05..2.0).contains(&share)
+        });
+        sizes
     }
 
     /// The nearest learning rate that may be asked.
@@ -133,14 +139,14 @@ impl Space {
     }
 }
 
-/// The size nearest to `params` parameters whose aspect is not far from the field's.
-pub fn nearest(sizes: &[Size], params: f64, of: impl Fn(&Size) -> f64) -> Option<Size> {
-    let off = |s: &Size| {
+/// Of sizes and their parameters, the nearest to `params` whose aspect is not far from the field's.
+pub fn nearest(sizes: &[(Size, f64)], params: f64) -> Option<Size> {
+    let off = |(s, n): &(Size, f64)| {
         let aspect = f64::from(s.d_model) / f64::from(s.num_layers);
-        (of(s) / params).ln().abs() + ASPECT_WEIGHT * (aspect / ASPECT).ln().abs()
+        (n / params).ln().abs() + ASPECT_WEIGHT * (aspect / ASPECT).ln().abs()
     };
     let best = sizes.iter().min_by(|a, b| off(a).total_cmp(&off(b)));
-    best.copied()
+    best.map(|b| b.0)
 }
 
 fn grid(width: (u32, u32), layers: (u32, u32), heads: (u32, u32)) -> Vec<Size> {
@@ -241,7 +247,8 @@ mod unit {
             assert!((64..=1024).contains(&s.d_model) && (2..=24).contains(&s.num_layers));
         }
         let params = |s: &Size| s.query(128, 1e-3, 1e13).block_params();
-        let s = nearest(&sizes, 85e6, params).unwrap();
+        let sized: Vec<_> = sizes.iter().map(|s| (*s, params(s))).collect();
+        let s = nearest(&sized, 85e6).unwrap();
         assert!((params(&s) / 85e6).ln().abs() < 0.1, "{s:?}");
         assert!((25..=100).contains(&(s.d_model / s.num_layers)), "{s:?}");
     }

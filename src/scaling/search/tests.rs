@@ -28,11 +28,12 @@ fn median(values: &mut [f64]) -> f64 {
 fn naive(oracle: &mut dyn Oracle, best_lr: impl Fn(f64) -> f64, parabola: bool) -> f64 {
     let sizes = oracle.space().sizes().unwrap();
     let of = |s: &Size| s.query(128, 1e-3, 1e13).block_params();
+    let sizes: Vec<(Size, f64)> = sizes.iter().map(|s| (*s, of(s))).collect();
     let mut line = Vec::new();
     for level in [1e16, 3e16, 6e16, 3e17] {
         let mut row: Vec<(f64, f64)> = Vec::new();
         for i in -2..=2 {
-            let size = nearest(&sizes, super::plan::guess(level) * 2.2f64.powi(i), of).unwrap();
+            let size = nearest(&sizes, super::plan::guess(level) * 2.2f64.powi(i)).unwrap();
             let lr = best_lr(of(&size));
             let Reply::Answered(answer) = oracle.ask(&size.query(128, lr, level)).unwrap() else {
                 panic!("it always answers")
