@@ -25,12 +25,14 @@ pub struct Training {
 }
 
 /// A shorter run is all warm-up.
-const FEWEST_STEPS: f64 = 100.0;
+const FEWEST_STEPS: f64 = 50.0;
+/// The least budget of a run, over what the smallest model needs: several sizes fit into it.
+const SEVERAL_SIZES: f64 = 4.0;
 /// Checkpoints within a run: what a kill can cost.
 const CHECKPOINTS: u64 = 10;
 
 impl Training {
-    /// A recipe with `--set` over it. The space goes from a quarter of the recipe's width to four times it.
+    /// A recipe with `--set` over it. The space goes from an eighth of the recipe's width to four times it.
     ///
     /// # Errors
     /// A recipe, key or bound that cannot be used.
@@ -59,7 +61,7 @@ impl Training {
         let peak = base.schedule.peak_lr;
         let mut training = Training {
             space: Space {
-                d_model: (whole(m.n_embd / 4).max(16), whole(m.n_embd * 4)),
+                d_model: (whole(m.n_embd / 8).max(8), whole(m.n_embd * 4)),
                 num_layers: (1, whole(m.n_layer * 2)),
                 num_heads: (1, whole(m.n_head * 4)),
                 batch_size: vec![whole(t.batch_size)],
@@ -73,14 +75,14 @@ impl Training {
         };
         training.space.lay(bounds.unwrap_or_default())?;
         if training.space.train_flops.is_empty() {
-            let least = training.cheapest()?;
+            let least = SEVERAL_SIZES * training.cheapest()?;
             training.space.train_flops = space::budgets(least.max(budget * 1e-3), budget / 2.0);
         }
         training.name = format!("train:{recipe} {}", training.fingerprint()?);
         Ok(training)
     }
 
-    /// FLOPs of the smallest model over the fewest steps that mean anything, rounded up to 1, 3 or 6.
+    /// FLOPs of the smallest model over the fewest steps that mean anything.
     fn cheapest(&self) -> Result<f64> {
         let mut least = f64::INFINITY;
         for size in self.space.sizes()? {
@@ -195,6 +197,10 @@ impl Oracle for Training {
 
     fn tokens(&self, query: &Query) -> f64 {
         self.steps(query) * self.tokens_per_step(query)
+    }
+
+    fn worth_asking(&self, query: &Query) -> bool {
+        self.steps(query) >= FEWEST_STEPS
     }
 
     fn cost(&self, query: &Query) -> f64 {

@@ -52,7 +52,7 @@ pub fn candidates(
     };
     let mut list: Vec<Candidate> = runs(session, sought, belief)
         .into_iter()
-        .filter(|q| session.ledger.find(q).is_none())
+        .filter(|q| session.ledger.find(q).is_none() && session.oracle.worth_asking(q))
         .map(|query| Candidate {
             cost: session.oracle.cost(&query),
             gain: gain(&query),

@@ -94,7 +94,7 @@ fn batch(session: &Session) -> u32 {
 }
 
 fn sizes(session: &Session, level: f64) -> Vec<Size> {
-    super::plan::ladder(session, super::plan::guess(level), SIZE_STEP, SIZES)
+    super::plan::ladder(session, level, SIZE_STEP, SIZES)
 }
 
 /// Three rates around the rule's, moved inwards where the bounds cut them off.

@@ -131,6 +131,11 @@ pub trait Oracle {
         query.train_flops / (6.0 * self.params(query))
     }
 
+    /// Whether the run has steps enough to tell anything.
+    fn worth_asking(&self, _: &Query) -> bool {
+        true
+    }
+
     /// FLOPs that the answer is charged with.
     fn cost(&self, query: &Query) -> f64 {
         query.train_flops

@@ -2,7 +2,7 @@
 
 use super::lr::{self, LrLaw, Probes};
 use super::run::Sought;
-use super::space::Size;
+use super::space::{self, Size};
 use super::{Query, Session};
 use crate::error::{Error, Result};
 
@@ -22,23 +22,30 @@ pub fn guess(flops: f64) -> f64 {
     (flops / (6.0 * TOKENS_A_PARAMETER)).sqrt()
 }
 
-/// `count` sizes around `params`, each `step` times the one before; fewer where the bounds merge them.
-pub fn ladder(session: &Session, params: f64, step: f64, count: usize) -> Vec<Size> {
+/// `count` sizes around the rule of thumb's for a budget, each `step` times the one before; fewer where the bounds merge
+/// them.
+pub fn ladder(session: &Session, level: f64, step: f64, count: usize) -> Vec<Size> {
+    let space = session.oracle.space();
+    let allowed = session.sizes.iter().filter(|(s, _)| {
+        let query = s.query(space.batch_size[0], space.learning_rate.1, level);
+        session.oracle.worth_asking(&query)
+    });
+    let allowed: Vec<(Size, f64)> = allowed.copied().collect();
     let (mut least, mut most) = (f64::INFINITY, 0.0_f64);
-    for (_, n) in &session.sizes {
+    for (_, n) in &allowed {
         (least, most) = (least.min(*n), most.max(*n));
     }
     // Where the ladder would stick out of the bounds it is moved, not cut.
     let half = step.powf((count - 1) as f64 / 2.0);
     let (low, high) = (least * half, most / half);
     let centre = match low <= high {
-        true => params.clamp(low, high),
+        true => guess(level).clamp(low, high),
         false => (least * most).sqrt(),
     };
     let mut sizes: Vec<Size> = Vec::new();
     for i in 0..count {
         let n = centre / half * step.powi(i as i32);
-        sizes.extend(session.size(n).filter(|s| !sizes.contains(s)));
+        sizes.extend(space::nearest(&allowed, n).filter(|s| !sizes.contains(s)));
     }
     sizes
 }
@@ -134,7 +141,7 @@ fn levels(session: &Session) -> Vec<f64> {
 }
 
 fn row(session: &Session, sought: &Sought, level: f64) -> Vec<Query> {
-    ladder(session, guess(level), STEP, SIZES)
+    ladder(session, level, STEP, SIZES)
         .iter()
         .filter_map(|size| session.exact(&sought.query(session, size, level)))
         .collect()
@@ -166,6 +173,9 @@ pub fn sweep(session: &mut Session, sought: &Sought) -> Result<()> {
                 break;
             }
             let query = sought.query(session, &size, level);
+            if !session.oracle.worth_asking(&query) {
+                break;
+            }
             match session.ask("sweep, extended", &query)? {
                 Some(entry) => tried.push((n, entry.loss.unwrap_or(f64::INFINITY))),
                 None => break,
