@@ -21,6 +21,7 @@ mod resume;
 mod sample;
 mod scaling;
 mod schedule;
+mod search;
 mod signal;
 mod suite;
 mod train;
@@ -47,6 +48,7 @@ enum Command {
     Export(export::Args),
     Scaling(scaling::Args),
     Schedule(schedule::Args),
+    Search(search::Args),
     Fit(fit::Args),
     Predict(predict::Args),
     Compare(compare::Args),
@@ -94,6 +96,7 @@ fn run(command: Command) -> Result<()> {
         Command::Export(args) => export::run(args),
         Command::Scaling(args) => scaling::run(args),
         Command::Schedule(args) => schedule::run(args),
+        Command::Search(args) => search::run(args),
         Command::Fit(args) => fit::run(args),
         Command::Predict(args) => predict::run(args),
         Command::Compare(args) => compare::run(args),

@@ -79,7 +79,7 @@ mod engine;
 pub mod file;
 mod fitted;
 mod identify;
-mod linalg;
+pub(crate) mod linalg;
 mod multistart;
 mod noise;
 mod objective;

@@ -11,5 +11,6 @@ pub mod law;
 pub mod parametric;
 pub mod point;
 pub mod power;
+pub mod search;
 pub mod spline;
 pub mod suite;
