@@ -115,6 +115,13 @@ fn a_cooldown_is_the_wsd_run_whose_decay_starts_there() {
             results(&place.run("wsd")),
             "{family}"
         );
+        let averages = |name: &str| {
+            let run = place.run(name);
+            let curve = std::fs::read(run.join("curve.average.csv")).unwrap();
+            let last = run.join("averages/window-00000036/model.safetensors");
+            (curve, std::fs::read(last).unwrap())
+        };
+        assert!(averages("cooled") == averages("wsd"), "{family}: averages");
         let run = std::fs::read_to_string(place.run("cooled").join("run.toml")).unwrap();
         assert!(run.contains("branched_at = 32"), "{run}");
         assert!(run.contains("checkpoints/trunk\""), "{run}");

@@ -3,6 +3,7 @@
 use super::picture::{PictureFlags, print};
 use crate::error::{Error, Result};
 use crate::report::{scaling as picture, terminal};
+use crate::scaling::bootstrap;
 use crate::scaling::compare::{Comparison, Request, compare};
 use crate::scaling::parametric::FitOptions;
 use clap::ValueEnum;
@@ -82,13 +83,13 @@ pub(super) struct FitFlags {
     #[arg(long, value_name = "N")]
     tokens_per_step: Option<f64>,
     /// Resamples for the intervals; 0 for none
-    #[arg(long, default_value_t = 4000, value_name = "N")]
+    #[arg(long, default_value_t = bootstrap::RESAMPLES, value_name = "N")]
     bootstrap: usize,
     /// Level of the intervals
     #[arg(long, default_value_t = 0.95, value_name = "SHARE")]
     level: f64,
     /// Of the resamples
-    #[arg(long, default_value_t = 0, value_name = "S")]
+    #[arg(long, default_value_t = bootstrap::SEED, value_name = "S")]
     seed: u64,
     /// Huber's delta, in ln L
     #[arg(long, default_value_t = FitOptions::default().delta, value_name = "D")]

@@ -11,8 +11,8 @@ use super::checkpoint::{self, State};
 use super::config::RunConfig;
 use super::run_file::{self, BranchedFrom};
 use super::rundir::{
-    AVERAGES_DIR, CURVE_FILE, METRICS_FILE, RUN_FILE, RunDir, TOKENIZER_FILE, VAL_CURVE_FILE, put,
-    saved_steps, step_dir,
+    AVERAGE_CURVE_FILE, AVERAGES_DIR, CURVE_FILE, METRICS_FILE, RUN_FILE, RunDir, TOKENIZER_FILE,
+    VAL_CURVE_FILE, put, saved_steps, step_dir,
 };
 use super::trainer::Trainer;
 use crate::error::{Error, Result};
@@ -169,7 +169,13 @@ pub(super) fn fill(
     trainer: &Trainer,
     notices: &mut Vec<String>,
 ) -> Result<Averages> {
-    for name in [TOKENIZER_FILE, METRICS_FILE, CURVE_FILE, VAL_CURVE_FILE] {
+    for name in [
+        TOKENIZER_FILE,
+        METRICS_FILE,
+        CURVE_FILE,
+        VAL_CURVE_FILE,
+        AVERAGE_CURVE_FILE,
+    ] {
         let from = point.run.join(name);
         if from.exists() {
             copy(&from, &dir.join(name))?;

@@ -10,9 +10,10 @@ use crate::text::dataset::DatasetIndex;
 use crate::train::RunConfig;
 use crate::train::metrics::StepRecord;
 use crate::train::recipe::Layers;
-use crate::train::run::{Observer, Run, StartOptions};
+use crate::train::run::{Observer, Run};
 use crate::train::rundir::RUN_FILE;
 use crate::train::setup::is_dataset;
+use crate::train::start::StartOptions;
 use std::path::{Path, PathBuf};
 
 /// A recipe whose sizes, learning rate and length the search decides.
