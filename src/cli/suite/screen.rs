@@ -194,10 +194,10 @@ impl Watcher for SuiteScreen {
             Outcome::Cached => return,
             Outcome::Finished => {
                 let val = self.val.map_or(String::new(), |v| format!("val {v:.4}  "));
-                line(
-                    "done",
-                    &format!("{val}{}", clock(self.cell_begin.elapsed())),
-                )
+                let right = format!("{val}{}", clock(self.cell_begin.elapsed()));
+                let room = WIDTH.saturating_sub(8 + right.chars().count());
+                let left: String = suite.describe(cell).chars().take(room).collect();
+                format!("done  {left:<room$}  {right}")
             }
             Outcome::Failed(why) => line("failed", why),
             Outcome::Skipped(needed) => line("skip", &format!("needs {needed}")),

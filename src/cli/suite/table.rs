@@ -70,7 +70,10 @@ pub fn words(
     item(&mut out, "done", &text);
     let lehr = crate::cli::invocation();
     let next = match whole {
-        true => format!("{lehr} scaling {}", suite.spec.out.display()),
+        true => format!(
+            "{lehr} scaling {} --kind cooldown",
+            suite.spec.out.display()
+        ),
         false => format!("{lehr} suite {} --yes", suite.spec.path.display()),
     };
     let _ = writeln!(out, "next  {next}");
