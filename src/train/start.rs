@@ -155,6 +155,8 @@ impl Run {
         }
         let mut notices = Vec::new();
         notices.extend(config.train.dtype.resolve());
+        // A branch has a checkpoint of its own as soon as it has begun: its trunk may go.
+        let only_begun = newest.is_none() && origin.branched_from.is_some();
         let (trainer, averages) = match (newest, &origin.branched_from) {
             (None, None) => {
                 let trainer = new_trainer(&config, &source, origin.init_from.as_deref())?;
@@ -200,7 +202,7 @@ impl Run {
         // A process that was killed between its last save and this left one checkpoint too many.
         checkpoint::retain(dir.path(), &config.checkpoint)?;
         let metrics = Metrics::open(&dir, trainer.completed())?;
-        Ok(Run {
+        let mut run = Run {
             held_out: held_out(&config, &source)?,
             averages,
             dir,
@@ -210,7 +212,11 @@ impl Run {
             metrics,
             recorder: None,
             notices,
-        })
+        };
+        if only_begun {
+            run.save()?;
+        }
+        Ok(run)
     }
 }
 
