@@ -13,6 +13,7 @@ use super::parametric::{self, FitOptions, ParametricFit};
 use super::point::Point;
 use super::power::PowerLaw;
 use crate::error::Result;
+use std::time::Instant;
 
 /// What was found, or one sentence on why it cannot be.
 pub type Found<T> = std::result::Result<T, String>;
@@ -38,6 +39,8 @@ pub struct Parametric {
     pub fit: ParametricFit,
     pub bootstrap: Bootstrap,
     pub held_out: Found<HeldOut>,
+    /// Wall time of the fit from all its starts, and of the resampling.
+    pub seconds: (f64, f64),
 }
 
 /// What each approach found; `Err` says why the data do not allow it, `None` that nobody asked.
@@ -170,17 +173,22 @@ impl Comparison {
 }
 
 fn fit_parametric(points: &[Point], request: &Request) -> Result<Parametric> {
+    let clock = Instant::now();
     let fit = parametric::fit(points, &request.options)?;
+    let fitting = clock.elapsed();
+    let bootstrap = bootstrap(
+        points,
+        &fit,
+        &request.options,
+        request.resamples,
+        request.seed,
+    );
+    let resampling = clock.elapsed() - fitting;
     Ok(Parametric {
-        bootstrap: bootstrap(
-            points,
-            &fit,
-            &request.options,
-            request.resamples,
-            request.seed,
-        ),
         held_out: holdout(points, None, &request.options).map_err(|e| e.to_string()),
         fit,
+        bootstrap,
+        seconds: (fitting.as_secs_f64(), resampling.as_secs_f64()),
     })
 }
 

@@ -113,6 +113,8 @@ fn parametric(fit: &Parametric, found: &Comparison, request: &Request) -> Value 
     put("objective", number(fit.fit.objective));
     put("starts", json!(fit.fit.starts));
     put("agree", json!(fit.fit.agree));
+    let (fitting, resampling) = fit.seconds;
+    put("seconds", json!({"fit": fitting, "bootstrap": resampling}));
     out.extend(of(found, Way::Parametric));
     if let Ok(held_out) = &fit.held_out {
         out.insert("held_out".into(), json!(held_out));
