@@ -356,3 +356,87 @@ fn cooldowns_that_cannot_be_are_one_sentence_and_leave_nothing() {
     std::fs::write(&weights, &bytes).unwrap();
     assert_eq!(before, contents(&place.path("checkpoints")));
 }
+
+#[test]
+fn a_cooldown_that_fails_leaves_the_others() {
+    let place = Place::new();
+    trunk(&place, &[]);
+    let lrs = |lr: &str| format!("{lr}\n").repeat(8);
+    std::fs::write(place.path("huge.csv"), lrs("1e30")).unwrap();
+    std::fs::write(place.path("zero.csv"), lrs("0")).unwrap();
+    std::fs::create_dir(place.path("a,b")).unwrap();
+    std::fs::write(place.path("a,b/lrs.csv"), lrs("1e-3")).unwrap();
+    let cooldown = |steps: &str, shapes: &str| {
+        let args = [
+            "cooldown",
+            "--from",
+            "checkpoints/trunk@32",
+            "--steps",
+            steps,
+            "--json",
+        ];
+        let mut command = place.lehr(&args);
+        command.args(["--decay-type", shapes]);
+        command
+    };
+    let output = cooldown("8", "table:huge.csv,linear").output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("error: 1 of 2 cooldowns failed"), "{said}");
+    let out: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let all = out["cooldowns"].as_array().unwrap();
+    assert!(
+        all[0]["error"].as_str().unwrap().contains("step 3"),
+        "{out}"
+    );
+    let loss = all[1]["loss"].as_f64().unwrap();
+    let logged = metrics(&place.run("trunk-32-linear-8"));
+    let last = logged
+        .iter()
+        .rev()
+        .find_map(|l| l.get("val_loss")?.as_f64());
+    assert_eq!(last, Some(loss));
+
+    let refused = |command| place.refused(command);
+    assert!(refused(cooldown("8", "table:zero.csv")).contains("learning rate of 0 where"));
+    let dir = place.path("a,b");
+    let mut command = place.lehr(&["cooldown", "--from", "../checkpoints/trunk@32"]);
+    command.args(["--steps", "8", "--decay-type", "table:lrs.csv"]);
+    command.current_dir(dir);
+    assert!(refused(command).contains("has a comma"));
+    // Another floor is another run, by its name.
+    let mut command = place.lehr(&["cooldown", "--from", "checkpoints/trunk@32", "--steps", "8"]);
+    command.args(["--final-lr-scale", "0.1"]);
+    command.assert().success();
+    assert!(place.run("trunk-32-linear-to-0.1-8").exists());
+    // Another interval of evaluations is not the run that is there.
+    let mut command = cooldown("8", "linear");
+    command.args(["--eval-interval", "3"]);
+    let said = refused(command);
+    assert!(
+        said.contains("eval.every is asked for as 3 and was 4"),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_trunk_that_has_just_begun_has_no_share_behind_it() {
+    let place = Place::new();
+    let flags = [
+        "--iterations",
+        "4",
+        "--checkpoint-every",
+        "4",
+        "--keep-last",
+        "0",
+    ];
+    place.train("trunk", &flags).assert().success();
+    let from = |more: &[&str]| {
+        let mut command = place.lehr(&["cooldown", "--from", "checkpoints/trunk@0"]);
+        command.args(more);
+        command
+    };
+    let said = place.refused(from(&["--fraction", "0.2"]));
+    assert!(said.contains("no step has been trained"), "{said}");
+    from(&["--steps", "3"]).assert().success();
+}

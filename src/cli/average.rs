@@ -76,7 +76,7 @@ pub fn run(args: Args) -> Result<()> {
         true => Some(chosen.evaluate(&found)?),
         false => None,
     };
-    let out = args.out.unwrap_or_else(|| chosen.default_out());
+    let out = args.out.unwrap_or_else(|| chosen.default_out(args.ema));
     average::write(
         &out,
         &found.config,
@@ -114,6 +114,11 @@ pub fn run(args: Args) -> Result<()> {
             thousands(first),
             thousands(last)
         ),
+    }
+    if !chosen.evenly_spaced() {
+        let listed: Vec<String> = steps.iter().map(u64::to_string).collect();
+        let listed = listed.join(", ");
+        println!("note     they are not evenly spaced ({listed}), and each counts as much");
     }
     if let Some((average, of_last)) = losses {
         let bits = |b: Option<f64>| b.map_or(String::new(), |b| format!(" ({b:.4} bits a byte)"));

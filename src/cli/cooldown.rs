@@ -8,7 +8,8 @@ use crate::schedule::{Decay, Tail, percent};
 use crate::train::RunConfig;
 use crate::train::branch::{self, BranchPoint, Cooldown};
 use crate::train::run::Run;
-use crate::train::rundir::RUN_FILE;
+use crate::train::rundir::{RUN_FILE, VAL_CURVE_FILE};
+use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -21,12 +22,12 @@ use std::str::FromStr;
 #[command(
     allow_negative_numbers = true,
     after_help = "\
-The branch is a run like any other: lehr resume goes on with it. Called again with the same
-arguments, cooldowns that are finished are passed over.
+The branch is a run like any other: lehr resume goes on with it. Called again
+with the same arguments, finished cooldowns are passed over.
 
 Examples:
-  lehr train --name trunk --scheduler constant --iterations 1600 --checkpoint-at 400,800
-  lehr cooldown --from checkpoints/trunk@400,800 --fraction 0.2 --decay-type sqrt"
+  lehr train --name trunk --scheduler constant --checkpoint-at 400,800
+  lehr cooldown --from checkpoints/trunk@400,800 --fraction 0.2"
 )]
 pub struct Args {
     /// Checkpoints: RUN@STEP, RUN@STEP,STEP,… or RUN for its newest one
@@ -61,6 +62,9 @@ pub struct Args {
     /// Prints what would be run and ends
     #[arg(long)]
     dry_run: bool,
+    /// Prints one JSON object, with the loss of each cooldown
+    #[arg(long)]
+    json: bool,
 }
 
 /// One cooldown that is asked for.
@@ -82,21 +86,62 @@ pub fn run(args: Args) -> Result<()> {
     if args.dry_run {
         return Ok(());
     }
-    for p in planned {
-        let mut progress = Watcher::new()?;
-        let run = if p.dir.join(RUN_FILE).exists() {
-            let run = Run::resume(&p.dir, &mut progress)?;
-            if run.is_finished() {
-                eprintln!("{} is finished", p.dir.display());
-                continue;
+    let mut outcomes = Vec::new();
+    let several = planned.len() > 1;
+    for p in &planned {
+        match p.run() {
+            Err(e @ Error::Interrupted(_)) => {
+                if several {
+                    eprintln!("      the same command goes on with this cooldown and the rest");
+                }
+                return Err(e);
             }
-            run
-        } else {
-            Run::branch(&p.point, p.config, &p.dir, &mut progress)?
-        };
-        train(run)?;
+            // A cooldown that fails is no reason to leave the others out.
+            Err(e) if several => {
+                eprintln!("failed {}: {e}", p.dir.display());
+                outcomes.push(Err(e.to_string()));
+            }
+            outcome => outcomes.push(Ok(outcome?)),
+        }
     }
-    Ok(())
+    if args.json {
+        print_json(&planned, &outcomes);
+    } else if several {
+        print_table(&planned, &outcomes);
+    }
+    match outcomes.iter().filter(|o| o.is_err()).count() {
+        0 => Ok(()),
+        n => Err(Error::input(format!(
+            "{n} of {} cooldowns failed; the same command tries these again",
+            planned.len()
+        ))),
+    }
+}
+
+/// The final losses, or why there is none.
+type Outcome = std::result::Result<f64, String>;
+
+fn print_json(planned: &[Planned], outcomes: &[Outcome]) {
+    let all = planned.iter().zip(outcomes);
+    let all: Vec<_> = all.map(|(p, outcome)| p.json(outcome)).collect();
+    println!("{:#}", json!({ "cooldowns": all }));
+}
+
+fn print_table(planned: &[Planned], outcomes: &[Outcome]) {
+    eprintln!("\n   from      to  decay            val  run");
+    for (p, outcome) in planned.iter().zip(outcomes) {
+        let loss = match outcome {
+            Ok(loss) => format!("{loss:.4}"),
+            Err(_) => "failed".into(),
+        };
+        eprintln!(
+            "{:>7} {:>7}  {:<12} {loss:>7}  {}",
+            thousands(p.point.at),
+            thousands(p.config.train.iterations),
+            p.shape(),
+            p.dir.display()
+        );
+    }
 }
 
 /// Every combination of checkpoints, lengths and shapes; whatever is wrong with any of them is found here.
@@ -143,7 +188,7 @@ fn plan(args: &Args) -> Result<Vec<Planned>> {
             && let Some(how) = branch::differs(&p.dir, &p.point, &p.config)?
         {
             return Err(Error::input(format!(
-                "{} holds another run already ({how}); give another --name or --out",
+                "{} holds another run already: {how}; give another --name or --out",
                 p.dir.display()
             )));
         }
@@ -200,6 +245,13 @@ fn tail(text: &str, final_ratio: f64) -> Result<Tail> {
         let path = path
             .canonicalize()
             .map_err(|e| Error::io("find the table", path, e))?;
+        // They are part of the schedule's written form.
+        let text = path.to_string_lossy();
+        if text.contains(',') || text.contains("trunk=") {
+            return Err(Error::input(format!(
+                "--decay-type table:{file}: the path {text} has a comma or `trunk=` in it, which a schedule cannot hold; put the table elsewhere"
+            )));
+        }
         if final_ratio != 0.0 {
             return Err(Error::input(
                 "--final-lr-scale has no part in a table, which holds the learning rate of every step; leave it out",
@@ -222,7 +274,13 @@ fn directory(args: &Args, point: &BranchPoint, cooldown: &Cooldown) -> Result<Pa
         Some(name) => name.clone(),
         None => {
             let shape = match &cooldown.tail {
-                Tail::Decay { decay, .. } => decay.to_string().replace(':', ""),
+                Tail::Decay { decay, final_ratio } => {
+                    let decay = decay.to_string().replace(':', "");
+                    match final_ratio {
+                        0.0 => decay,
+                        floor => format!("{decay}-to-{floor}"),
+                    }
+                }
                 Tail::Table(path) => path
                     .file_stem()
                     .unwrap_or_default()
@@ -239,7 +297,56 @@ fn directory(args: &Args, point: &BranchPoint, cooldown: &Cooldown) -> Result<Pa
 }
 
 impl Planned {
-    /// `cooldown  checkpoints/trunk@400 → trunk-400-sqrt-100: 100 steps, to 500`
+    /// Trains it, or goes on with it; the held-out loss at its end.
+    fn run(&self) -> Result<f64> {
+        let mut progress = Watcher::new()?;
+        let run = if self.dir.join(RUN_FILE).exists() {
+            let run = Run::resume(&self.dir, &mut progress)?;
+            if run.is_finished() {
+                eprintln!("{} is finished", self.dir.display());
+                return self.logged_loss();
+            }
+            run
+        } else {
+            Run::branch(&self.point, self.config.clone(), &self.dir, &mut progress)?
+        };
+        Ok(train(run)?.eval.val_loss)
+    }
+
+    /// The last held-out loss in the log of a finished run.
+    fn logged_loss(&self) -> Result<f64> {
+        let path = self.dir.join(VAL_CURVE_FILE);
+        let text = std::fs::read_to_string(&path).map_err(|e| Error::io("read", &path, e))?;
+        let last = text.lines().last().and_then(|l| l.split(',').nth(1));
+        last.and_then(|loss| loss.parse().ok())
+            .ok_or_else(|| Error::corrupt(&path, "its last line holds no loss"))
+    }
+
+    /// `sqrt`, `linear`, or the table's file.
+    fn shape(&self) -> String {
+        match &self.cooldown.tail {
+            Tail::Decay { decay, .. } => decay.to_string(),
+            Tail::Table(path) => {
+                let name = path.file_name().unwrap_or_default();
+                name.to_string_lossy().into_owned()
+            }
+        }
+    }
+
+    fn json(&self, outcome: &Outcome) -> serde_json::Value {
+        json!({
+            "run": self.dir.display().to_string(),
+            "from": self.point.trunk.display().to_string(),
+            "at": self.point.at,
+            "steps": self.cooldown.steps,
+            "iterations": self.config.train.iterations,
+            "decay": self.shape(),
+            "loss": outcome.as_ref().ok(),
+            "error": outcome.as_ref().err(),
+        })
+    }
+
+    /// Where it goes on from, how long, and where to.
     fn words(&self) -> Result<String> {
         Ok(format!(
             "cooldown  {}@{}, {} steps to step {}\n          into {}",

@@ -22,5 +22,5 @@ pub fn run(args: Args) -> Result<()> {
         eprintln!("nothing left to do: {} is finished", args.dir.display());
         return Ok(());
     }
-    super::train::train(run)
+    super::train::train(run).map(drop)
 }

@@ -13,7 +13,7 @@ use crate::train::RunConfig;
 use crate::train::config::{Dtype, NonFinite};
 use crate::train::load;
 use crate::train::recipe::Layers;
-use crate::train::run::Run;
+use crate::train::run::{Run, Summary};
 use crate::train::rundir::RUN_FILE;
 use crate::train::start::StartOptions;
 use std::path::{Path, PathBuf};
@@ -232,11 +232,11 @@ pub fn run(args: Args) -> Result<()> {
     };
     let mut progress = Watcher::new()?;
     let dir = args.out.join(name);
-    train(Run::start(&dir, config, &options, &mut progress)?)
+    train(Run::start(&dir, config, &options, &mut progress)?).map(drop)
 }
 
 /// Trains a run to its end, with the screen and Ctrl-C attached.
-pub fn train(mut run: Run) -> Result<()> {
+pub fn train(mut run: Run) -> Result<Summary> {
     let stop = signal::stop_flag()?;
     let mut screen = Screen::new();
     let outcome = run.train(&mut screen, stop);
@@ -246,8 +246,9 @@ pub fn train(mut run: Run) -> Result<()> {
             Err(Error::Interrupted(String::new()))
         }
         outcome => {
-            screen.finish(&outcome?);
-            Ok(())
+            let summary = outcome?;
+            screen.finish(&summary);
+            Ok(summary)
         }
     }
 }

@@ -130,6 +130,13 @@ impl Table {
                 )));
             }
         };
+        let starts = if first == 0 { at } else { 0 };
+        if values.lr(starts) == 0.0 {
+            return Err(Error::input(format!(
+                "the table {file} has a learning rate of 0 where the cooldown starts, at step {at}; \
+                 make it positive, or branch from a later checkpoint"
+            )));
+        }
         let highest = values.highest();
         Ok(Table {
             values,

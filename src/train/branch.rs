@@ -82,11 +82,16 @@ impl BranchPoint {
     /// Steps of a cooldown that is a share of the whole branch: T − t, with T = t/(1 − share) rounded.
     ///
     /// # Errors
-    /// A share outside (0, 1], and 1 itself, unless nothing was trained before.
+    /// A share outside (0, 1], 1 itself, and any share of a run of which nothing has been trained.
     pub fn steps_of(&self, fraction: f64) -> Result<u64> {
         if !(fraction > 0.0 && fraction <= 1.0) {
             return Err(Error::input(format!(
                 "--fraction {fraction}: the cooldown's share of the run must be above 0 and at most 1"
+            )));
+        }
+        if self.at == 0 {
+            return Err(Error::input(format!(
+                "--fraction {fraction}: no step has been trained at this checkpoint, so no share of the run is behind it; wait for a later one, or give --steps"
             )));
         }
         if fraction == 1.0 {
@@ -215,14 +220,19 @@ fn copy(from: &Path, to: &Path) -> Result<()> {
 pub fn differs(dir: &Path, point: &BranchPoint, config: &RunConfig) -> Result<Option<String>> {
     let there = run_file::read(&dir.join(RUN_FILE))?;
     let origin = BranchedFrom::of(point)?;
-    if there.origin.branched_from != Some(origin) {
-        return Ok(Some(format!(
-            "it does not branch from {} at step {}",
-            point.trunk.display(),
-            point.at
-        )));
+    match there.origin.branched_from {
+        Some(branched) if branched == origin => {}
+        Some(branched) => {
+            return Ok(Some(format!(
+                "a branch of {} at step {}",
+                branched.run.display(),
+                branched.step
+            )));
+        }
+        None => return Ok(Some("no branch".into())),
     }
-    Ok(there.config.differences(config).into_iter().next())
+    let difference = config.differences(&there.config).into_iter().next();
+    Ok(difference.map(|d| d.replace(" is ", " is asked for as ")))
 }
 
 /// `1, 2 and 3`, shortened.

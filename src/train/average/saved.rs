@@ -100,12 +100,27 @@ impl Chosen {
     }
 
     /// Where the average goes if nobody says.
-    pub fn default_out(&self) -> PathBuf {
-        let name = match self.which {
+    pub fn default_out(&self, ema: Option<f64>) -> PathBuf {
+        let mut name = match self.which {
             Which::Steps { steps, .. } => format!("steps-{}-{}", steps.from, steps.to),
             Which::Windows(count) => format!("last-{count}-windows"),
         };
+        if let Which::Steps { every, .. } = self.which
+            && every > 1
+        {
+            name += &format!("-every-{every}");
+        }
+        if let Some(decay) = ema {
+            name += &format!("-ema-{decay}");
+        }
         self.run.join(AVERAGES_DIR).join(name)
+    }
+
+    /// Whether the models lie at equal distances.
+    pub fn evenly_spaced(&self) -> bool {
+        let steps = self.steps();
+        let gap = |w: &[u64]| w[1] - w[0];
+        steps.windows(3).all(|w| gap(&w[..2]) == gap(&w[1..]))
     }
 
     /// What the directory says about its weights.
