@@ -167,8 +167,8 @@ fn emit(suite: &Suite, system: &str, dir: &Path, args: &Args) -> Result<()> {
         out += &format!("wrote {}\n", path.display());
     }
     out += &format!(
-        "next  {}/submit.sh, and when the jobs are done:\n      {} suite {} --collect\n",
-        dir.display(),
+        "next  bash {}, and when the jobs are done:\n      {} suite {} --collect\n",
+        slurm::quoted(&dir.join("submit.sh")),
         super::invocation(),
         args.spec.display()
     );
@@ -177,28 +177,36 @@ fn emit(suite: &Suite, system: &str, dir: &Path, args: &Args) -> Result<()> {
 
 /// Writes the results, prints them, and fails if a cell did.
 fn finish(suite: &Suite, args: &Args, outcomes: &[Outcome]) -> Result<()> {
-    let rows = results::collect(suite)?;
+    let (rows, unreadable) = results::collect(suite);
     if args.collect {
         let out = &suite.spec.out;
         std::fs::create_dir_all(out).map_err(|e| Error::io("create the directory", out, e))?;
         results::write(suite, &rows)?;
     }
-    let spent = results::spent(suite)?;
-    let failures = execute::failures(suite, outcomes);
+    let spent = results::spent(suite);
+    let mut failures = execute::failures(suite, outcomes);
+    failures.extend(unreadable.iter().cloned());
     let pairs = results::pairs(suite, &rows);
     match args.json {
         true => {
             let value = table::json(suite, &rows, &pairs, &spent, &failures);
             print(&format!("{value:#}\n"))?;
         }
-        false => print(&table::words(suite, &rows, &pairs, &spent, &failures))?,
+        // The screen has said the others.
+        false => print(&table::words(suite, &rows, &pairs, &spent, &unreadable))?,
     }
+    let place = match args.collect {
+        true => String::new(),
+        false => format!(
+            " ({})",
+            suite.spec.out.join(execute::FAILURES_FILE).display()
+        ),
+    };
     match failures.len() {
         0 => Ok(()),
         n => Err(Error::input(format!(
-            "{n} of {} cells could not be run ({}); the others are done, and the suite run again tries these once more",
+            "{n} of {} cells could not be run{place}; the others are done, and the suite run again tries these once more",
             suite.cells.len(),
-            suite.spec.out.join(execute::FAILURES_FILE).display()
         ))),
     }
 }

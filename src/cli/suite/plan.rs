@@ -1,5 +1,6 @@
 //! A suite's plan in 80 columns.
 
+use super::table::elided;
 use crate::cli::format::{clock, count, lr, thousands, wrap};
 use crate::scaling::suite::Suite;
 use crate::scaling::suite::cost::gpu_hours;
@@ -110,7 +111,7 @@ fn sizes(out: &mut String, suite: &Suite, plan: &Plan) {
         let _ = writeln!(
             out,
             "  {:<11}{:>8}{:>9}{:>8}{:>8}{:>6}{:>10}{:>8}{:>10}",
-            row.size,
+            elided(&row.size, 11),
             count(row.params as f64),
             lr(row.peak_lr),
             thousands(row.warmup_steps),

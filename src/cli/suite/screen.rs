@@ -199,7 +199,7 @@ impl Watcher for SuiteScreen {
                 let left: String = suite.describe(cell).chars().take(room).collect();
                 format!("done  {left:<room$}  {right}")
             }
-            Outcome::Failed(why) => line("failed", why),
+            Outcome::Failed(why) => line("fail", why),
             Outcome::Skipped(needed) => line("skip", &format!("needs {needed}")),
         };
         self.print(&said);

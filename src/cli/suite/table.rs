@@ -51,17 +51,22 @@ pub fn words(
             Cost::formula(suite)
         );
         item(&mut out, "spent", &text);
-        let text = format!(
-            "further cooldowns {}FLOP, cosines {}FLOP",
-            count(spent.further),
-            count(spent.cosine)
-        );
-        item(&mut out, "", &text);
+        let parts = [
+            ("further cooldowns", spent.further),
+            ("cosines", spent.cosine),
+        ];
+        let parts = parts.iter().filter(|(_, flops)| *flops > 0.0);
+        let parts: Vec<String> = parts
+            .map(|(what, flops)| format!("{what} {}FLOP", count(*flops)))
+            .collect();
+        if !parts.is_empty() {
+            item(&mut out, "", &parts.join(", "));
+        }
     }
     for failure in failures {
         item(
             &mut out,
-            "failed",
+            "fail",
             &format!("{}: {}", failure.cell, failure.why),
         );
     }
@@ -99,7 +104,7 @@ fn losses(out: &mut String, suite: &Suite, pairs: &[Pair]) {
             None => pair.size.clone(),
             Some(name) => format!("{}, {name}", pair.size),
         };
-        let label: String = label.chars().take(17).collect();
+        let label = elided(&label, 17);
         let _ = write!(
             out,
             "  {label:<17}{:>8}{:>9}{:>18}",
@@ -135,6 +140,18 @@ fn losses(out: &mut String, suite: &Suite, pairs: &[Pair]) {
         "mean",
         &format!("nats a token over {seeds}{spread}{paired}"),
     );
+}
+
+/// `text` in so many columns, cut in the middle: names of variants differ at their ends.
+pub fn elided(text: &str, room: usize) -> String {
+    let all: Vec<char> = text.chars().collect();
+    if all.len() <= room {
+        return text.to_string();
+    }
+    let end = room / 2;
+    let start: String = all[..room - 1 - end].iter().collect();
+    let rest: String = all[all.len() - end..].iter().collect();
+    format!("{start}…{rest}")
 }
 
 fn mean(m: &Mean) -> String {

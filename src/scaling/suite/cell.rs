@@ -223,7 +223,7 @@ fn branch_point(model: &Model, t: u64, tailing: &Tailing) -> Result<u64> {
 }
 
 /// What decides the results of a run besides its length: its configuration without what only says when to save and
-/// what to show, and the text it reads.
+/// what to show, and the text it reads: by its fingerprint, wherever it lies.
 fn base(config: &RunConfig, model: &Model) -> String {
     let mut table = config.to_table();
     for section in ["checkpoint", "sample"] {
@@ -231,6 +231,11 @@ fn base(config: &RunConfig, model: &Model) -> String {
     }
     if !config.average.weight_average && !config.average.ema {
         table.remove("average");
+    }
+    for (section, key) in [("eval", "every"), ("data", "path"), ("data", "cache")] {
+        if let Some(keys) = table.get_mut(section).and_then(|t| t.as_table_mut()) {
+            keys.remove(key);
+        }
     }
     if let Some(train) = table.get_mut("train").and_then(|t| t.as_table_mut()) {
         train.remove("recompute");

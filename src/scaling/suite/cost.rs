@@ -25,17 +25,18 @@ pub struct Cost {
 }
 
 impl Cost {
-    /// The cost of the cells that `take` chooses, each charged `steps(cell)` of its own.
-    pub fn of(suite: &Suite, steps: impl Fn(&Cell) -> u64) -> Cost {
+    /// The cost of the cells that `take` chooses, each charged `steps(index, cell)` of its own.
+    pub fn of(suite: &Suite, steps: impl Fn(usize, &Cell) -> u64) -> Cost {
         let mut cost = Cost::default();
         for (index, cell) in suite.cells.iter().enumerate() {
             let model = suite.model(cell);
-            let flops = model.flops(steps(cell));
+            let steps = steps(index, cell);
+            let flops = model.flops(steps);
             match &cell.kind {
                 Kind::Trunk { .. } => {
                     let plain = plain_end(suite, index);
-                    let beyond = steps(cell).saturating_sub(plain);
-                    cost.trunks_and_cooldowns += model.flops(steps(cell).min(plain));
+                    let beyond = steps.saturating_sub(plain);
+                    cost.trunks_and_cooldowns += model.flops(steps.min(plain));
                     cost.further += model.flops(beyond);
                     let all: u64 = model.horizons.iter().sum();
                     cost.separate += model.flops(all);

@@ -10,6 +10,7 @@ use crate::schedule::Tail;
 use crate::text::prepare::Progress;
 use crate::train::branch::{BranchPoint, Cooldown};
 use crate::train::run::{Observer, Run};
+use crate::train::rundir::step_dir;
 use crate::train::start::StartOptions;
 use serde::Serialize;
 use std::fs::{File, TryLockError};
@@ -77,11 +78,14 @@ pub fn run(
         let trained = outcome == Outcome::Finished;
         outcomes.push(outcome);
         if trained {
-            results::write(suite, &results::collect(suite)?)?;
+            results::write(suite, &results::collect(suite).0)?;
         }
     }
-    results::write(suite, &results::collect(suite)?)?;
-    record(out, &failures(suite, &outcomes))?;
+    let (rows, unreadable) = results::collect(suite);
+    results::write(suite, &rows)?;
+    let mut failed = failures(suite, &outcomes);
+    failed.extend(unreadable);
+    record(out, &failed)?;
     Ok(outcomes)
 }
 
@@ -139,6 +143,12 @@ fn start(suite: &Suite, cell: &Cell, dir: &Path, progress: &mut dyn Progress) ->
                 },
             };
             let trunk = pool::holder(suite, &suite.cells[*trunk], *at);
+            if !step_dir(&trunk, *at).exists() {
+                return Err(Error::input(format!(
+                    "its trunk has lost the checkpoint of step {at}; remove {} and run the suite again",
+                    trunk.display()
+                )));
+            }
             let point = BranchPoint::find(&trunk, Some(*at))?;
             let config = point.config(&cooldown)?;
             Run::branch(&point, config, dir, progress)

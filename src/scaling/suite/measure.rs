@@ -17,7 +17,7 @@ const SECONDS: f64 = 0.4;
 
 /// Seconds that training takes a token; `None` where the model is too large to be tried here.
 ///
-/// Few sequences are a little slower a token than a full batch, so this errs upwards.
+/// By the median step: evaluations, checkpoints and the start of a run are not in it.
 pub fn seconds_per_token(model: &Model) -> Option<f64> {
     let mut config = model.config.clone();
     let length = config.train.sequence_length;
@@ -35,7 +35,7 @@ pub fn seconds_per_token(model: &Model) -> Option<f64> {
     let mut trainer = Trainer::new(config.clone(), sizes, params).ok()?;
     // The first step takes the memory.
     trainer.step(&batch);
-    let mut best = f64::INFINITY;
+    let mut times = Vec::new();
     let began = Instant::now();
     for step in 0.. {
         if step >= 2 && began.elapsed().as_secs_f64() > SECONDS || step >= 50 {
@@ -43,9 +43,10 @@ pub fn seconds_per_token(model: &Model) -> Option<f64> {
         }
         let clock = Instant::now();
         trainer.step(&batch);
-        best = best.min(clock.elapsed().as_secs_f64());
+        times.push(clock.elapsed().as_secs_f64());
     }
-    Some(best / config.tokens_per_step() as f64)
+    times.sort_by(f64::total_cmp);
+    Some(times[times.len() / 2] / config.tokens_per_step() as f64)
 }
 
 fn random_batch(rows: usize, length: usize, vocab_size: usize) -> StepBatch {

@@ -54,7 +54,7 @@ pub struct Plan {
 impl Plan {
     /// Measures each size for a moment and adds up. With `clock` false nothing is measured.
     pub fn of(suite: &Suite, clock: bool) -> Plan {
-        let cost = Cost::of(suite, Cell::own_steps);
+        let cost = Cost::of(suite, |_, c| c.own_steps());
         let models = suite.models.iter().enumerate();
         let sizes: Vec<Row> = models.map(|(i, m)| row(suite, i, m, clock)).collect();
         Plan {

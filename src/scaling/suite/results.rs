@@ -2,6 +2,7 @@
 
 use super::cell::{Cell, Kind};
 use super::cost::Cost;
+use super::execute::Failure;
 use super::suite::{State, Suite};
 use crate::error::{Error, Result};
 use crate::files;
@@ -36,16 +37,29 @@ pub struct Finished {
     pub run: String,
 }
 
-/// The finished cells, in the order of the suite.
-pub fn collect(suite: &Suite) -> Result<Vec<Finished>> {
+/// The finished cells, in the order of the suite, and those whose logs cannot be read: they cost the others nothing.
+pub fn collect(suite: &Suite) -> (Vec<Finished>, Vec<Failure>) {
+    let (mut rows, mut failures) = (Vec::new(), Vec::new());
     let done = suite.cells.iter();
-    done.filter(|c| suite.state(c) == State::Finished)
-        .map(|c| finished(suite, c))
-        .collect()
+    for cell in done.filter(|c| suite.state(c) == State::Finished) {
+        match finished(suite, cell) {
+            Ok(row) => rows.push(row),
+            Err(e) => failures.push(Failure {
+                cell: cell.id.clone(),
+                why: format!(
+                    "{e}; remove {} and run the suite again",
+                    suite.dir(cell).display()
+                ),
+            }),
+        }
+    }
+    (rows, failures)
 }
 
 fn finished(suite: &Suite, cell: &Cell) -> Result<Finished> {
     let model = suite.model(cell);
+    let dir = suite.dir(cell);
+    logged(&dir.join(CURVE_FILE), cell.first_step())?;
     Ok(Finished {
         size: model.name.clone(),
         seed: cell.seed,
@@ -53,7 +67,7 @@ fn finished(suite: &Suite, cell: &Cell) -> Result<Finished> {
         params: model.params.with_head as u64,
         tokens: cell.steps * model.tokens_per_step,
         flops: model.flops(cell.steps),
-        loss: final_loss(&suite.dir(cell).join(VAL_CURVE_FILE), cell.steps)?,
+        loss: final_loss(&dir.join(VAL_CURVE_FILE), cell.steps)?,
         steps: cell.steps,
         peak_lr: cell.config.schedule.peak_lr,
         run: format!("runs/{}", cell.run),
@@ -69,12 +83,7 @@ fn final_loss(path: &Path, steps: u64) -> Result<f64> {
         let loss: f64 = fields.next()?.parse().ok()?;
         (step == steps).then_some(loss)
     });
-    loss.ok_or_else(|| {
-        Error::corrupt(
-            path,
-            format!("it has no loss after step {steps}; remove this run's directory and run the suite again"),
-        )
-    })
+    loss.ok_or_else(|| Error::corrupt(path, format!("it has no loss after step {steps}")))
 }
 
 /// Writes `results.csv`.
@@ -102,20 +111,19 @@ pub fn write(suite: &Suite, rows: &[Finished]) -> Result<()> {
 
 /// FLOPs that were spent, by the steps in the logs of the cells that are finished.
 ///
-/// A step that was trained again after a kill counts once: its log holds it once.
-pub fn spent(suite: &Suite) -> Result<Cost> {
-    let mut steps = Vec::new();
-    for cell in &suite.cells {
-        steps.push(match suite.state(cell) {
-            State::Finished => logged(&suite.dir(cell).join(CURVE_FILE), cell.first_step())?,
+/// A step that was trained again after a kill counts once: its log holds it once. A log that cannot be read counts
+/// nothing; [`collect`] names it.
+pub fn spent(suite: &Suite) -> Cost {
+    let cells = suite.cells.iter();
+    let steps: Vec<u64> = cells
+        .map(|cell| match suite.state(cell) {
+            State::Finished => {
+                logged(&suite.dir(cell).join(CURVE_FILE), cell.first_step()).unwrap_or(0)
+            }
             _ => 0,
-        });
-    }
-    let of = |cell: &Cell| {
-        let index = suite.cells.iter().position(|c| c.id == cell.id);
-        steps[index.expect("a cell of this suite")]
-    };
-    Ok(Cost::of(suite, of))
+        })
+        .collect();
+    Cost::of(suite, |index, _| steps[index])
 }
 
 /// Lines of a curve after step `from`.

@@ -46,6 +46,13 @@ pub fn emit(suite: &Suite, dir: &Path, places: &Places) -> Result<Vec<PathBuf>> 
         put(format!("{name}.sbatch"), &script)?;
     }
     put("submit.sh".into(), &submit(suite, places))?;
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        let path = dir.join("submit.sh");
+        let all = std::fs::Permissions::from_mode(0o755);
+        std::fs::set_permissions(&path, all).map_err(|e| Error::io("make executable", &path, e))?;
+    }
     Ok(written)
 }
 
@@ -58,6 +65,7 @@ fn script(suite: &Suite, name: &str, tasks: usize, places: &Places) -> String {
 #SBATCH --ntasks=1
 #SBATCH --output={name}-%A_%a.log
 #SBATCH --requeue
+#SBATCH --kill-on-invalid-dep=yes
 # One cell a task. Where the machine wants more (partition, account, time), give it to submit.sh.
 set -euo pipefail
 HERE=${{LEHR_JOBS:-$(dirname \"$(readlink -f \"$0\")\")}}
@@ -119,7 +127,7 @@ trunks=${{trunks%%;*}}
 }
 
 /// A path as one word of a shell.
-fn quoted(path: &Path) -> String {
+pub fn quoted(path: &Path) -> String {
     let text = path.display().to_string();
     let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+=:,@".contains(c);
     match !text.is_empty() && text.chars().all(plain) {

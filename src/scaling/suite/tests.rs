@@ -105,6 +105,14 @@ fn a_hash_changes_with_what_decides_its_cell_alone() {
         all
     );
     assert_eq!(
+        unchanged(&edited("[set]", "[set]\neval.every = 7")).len(),
+        all
+    );
+    // The text itself counts, and not where it lies.
+    let text = dir.path().join("text.txt");
+    std::fs::copy(&text, dir.path().join("moved.txt")).unwrap();
+    assert_eq!(unchanged(&edited("text.txt", "moved.txt")).len(), all);
+    assert_eq!(
         unchanged(&edited("[set]", "[set]\noptim.beta2 = 0.99")).len(),
         0
     );
@@ -146,7 +154,7 @@ proptest! {
         seeds in 1usize..4,
     ) {
         let suite = suite_of(horizons.into_iter().collect(), fraction, short, seeds);
-        let cost = Cost::of(&suite, Cell::own_steps);
+        let cost = Cost::of(&suite, |_, c| c.own_steps());
         prop_assert!((cost.ratio() / Cost::formula(&suite) - 1.0).abs() < 1e-12);
         let steps: u64 = suite.cells.iter().map(Cell::own_steps).sum();
         let total = suite.models[0].flops(steps);
@@ -219,7 +227,7 @@ fn the_papers_grid_costs_what_the_paper_says() {
     let data = format!("[set]\ndata.path = {:?}", dir.path().to_str().unwrap());
     let spec = Spec::parse(&spec.replace("[set]", &data), Path::new("paper.toml")).unwrap();
     let suite = Suite::resolve(spec, &mut ()).unwrap();
-    let cost = Cost::of(&suite, Cell::own_steps);
+    let cost = Cost::of(&suite, |_, c| c.own_steps());
     assert!((cost.ratio() - 0.554).abs() < 1e-3, "{}", cost.ratio());
     let mut separate = 0.0;
     for model in &suite.models {
