@@ -66,6 +66,10 @@ fn lasting_failures_are_one_sentence_and_keep_the_answers() {
         let state = std::fs::read_to_string(dir.path().join("search.jsonl")).unwrap_or_default();
         let answers = state.lines().filter(|l| l.contains("\"loss\"")).count();
         assert_eq!(answers, service.charges.lock().unwrap().len(), "{mood:?}");
+        // A refusal closes its question: nothing stays open, and nothing counts that was not charged.
+        let refusals = state.lines().filter(|l| l.contains("refused")).count();
+        let definite = matches!(mood, Mood::OutOfRange | Mood::Invalid);
+        assert_eq!(refusals, usize::from(definite), "{mood:?}");
     }
 }
 

@@ -27,7 +27,7 @@ pub struct Session<'a> {
 }
 
 impl<'a> Session<'a> {
-    /// Takes in what the oracle has answered earlier, and finishes a question that an earlier process left open.
+    /// Takes in what the oracle has answered earlier, and finishes the questions that earlier processes left open.
     pub fn start(
         oracle: &'a mut dyn Oracle,
         ledger: Ledger,
@@ -36,12 +36,11 @@ impl<'a> Session<'a> {
         tell: &'a mut Tell<'a>,
     ) -> Result<Session<'a>> {
         let mut session = Session::look(oracle, ledger, budget, stop, tell)?;
-        // It may have been charged or not; where the budget does not cover it, it stays counted and unasked.
-        if let Some(open) = session.ledger.open
-            && session.ledger.find(&open).is_none()
-            && session.spent() <= budget
-        {
-            session.put("unfinished", &open)?;
+        // Each may have been charged or not; where the budget or the space does not cover it, it stays counted and unasked.
+        for open in session.ledger.open.clone() {
+            if session.may_be_asked(&open) && session.spent() <= budget {
+                session.put("unfinished", &open)?;
+            }
         }
         Ok(session)
     }
@@ -155,9 +154,13 @@ impl<'a> Session<'a> {
         let answer = match self.oracle.ask(query)? {
             Reply::Answered(answer) => answer,
             Reply::OverBudget(words) => {
-                self.ledger.open = None;
+                self.ledger.refused(query)?;
                 self.refusal = Some(words);
                 return Ok(None);
+            }
+            Reply::Refused(words) => {
+                self.ledger.refused(query)?;
+                return Err(Error::input(words));
             }
         };
         let entry = Entry {
@@ -172,6 +175,13 @@ impl<'a> Session<'a> {
         let spent = self.spent();
         (self.tell)(why, &entry, false, spent);
         Ok(Some(entry))
+    }
+
+    fn may_be_asked(&self, query: &Query) -> bool {
+        match self.oracle.listed() {
+            Some(list) => list.iter().any(|q| q.same(query)),
+            None => self.oracle.space().holds(query),
+        }
     }
 
     /// The question that will really be put.

@@ -137,8 +137,9 @@ fn lines(at: &str, text: &str) -> Result<Rows> {
         let row: Map<String, Value> = serde_json::from_str(line)
             .map_err(|e| Error::input(format!("{at}: the JSON cannot be read ({e})")))?;
         // What a search writes besides its answers.
-        if row.contains_key("oracle")
-            || row.contains_key("asking")
+        if ["oracle", "asking", "refused"]
+            .iter()
+            .any(|k| row.contains_key(*k))
             || row.get("loss") == Some(&Value::Null)
         {
             continue;

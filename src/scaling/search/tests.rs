@@ -367,3 +367,62 @@ fn a_search_in_pieces_asks_what_a_search_in_one_asks() {
     }
     assert_eq!(pieces.asked, whole.asked);
 }
+
+/// A service whose bounds are narrower than the space that is searched.
+struct Picky {
+    of: Strict,
+    most_width: u32,
+}
+
+impl Oracle for Picky {
+    fn name(&self) -> String {
+        "picky".into()
+    }
+    fn space(&self) -> &Space {
+        self.of.space()
+    }
+    fn ask(&mut self, q: &super::Query) -> crate::error::Result<Reply> {
+        match q.d_model > self.most_width {
+            true => Ok(Reply::Refused(format!("{q}: d_model is too large"))),
+            false => self.of.ask(q),
+        }
+    }
+}
+
+#[test]
+fn a_refused_question_costs_nothing_and_is_not_asked_for_good() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("s.jsonl");
+    let options = Options::of_target(TARGET);
+    let stop = AtomicBool::new(false);
+    let mut tell = |_: &str, _: &super::ledger::Entry, _: bool, _: f64| {};
+    let mut picky = Picky {
+        of: Strict::new(Space::cs336()),
+        most_width: 300,
+    };
+    let ledger = Ledger::open(&path, "picky").unwrap();
+    let mut session = Session::start(&mut picky, ledger, BUDGET, &stop, &mut tell).unwrap();
+    let said = search(&mut session, &options).unwrap_err().to_string();
+    assert!(said.contains("too large"), "{said}");
+    let spent = session.spent();
+    drop(session);
+    assert!(spent > 0.0 && (spent - picky.of.charged).abs() < 1.0);
+
+    // A question of a killed process that the narrower space does not hold is not put again.
+    let mut ledger = Ledger::open(&path, "picky").unwrap();
+    assert!(ledger.open.is_empty());
+    let wide = Size {
+        d_model: 512,
+        num_layers: 4,
+        num_heads: 8,
+    };
+    ledger.asking(&wide.query(128, 1e-3, 1e13)).unwrap();
+    drop(ledger);
+    picky.of.of.space.d_model.1 = 300;
+    let ledger = Ledger::open(&path, "picky").unwrap();
+    let mut session = Session::start(&mut picky, ledger, BUDGET, &stop, &mut tell).unwrap();
+    let outcome = search(&mut session, &options).unwrap();
+    // It may have been charged, and goes on counting.
+    assert!((outcome.spent - picky.of.charged - 1e13).abs() < 1.0);
+    assert!(outcome.spent <= BUDGET);
+}

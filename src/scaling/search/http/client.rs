@@ -229,7 +229,9 @@ impl Oracle for Service {
                 let budget = lower.contains("budget") || lower.contains("total_flops");
                 match budget || status == 402 {
                     true => Ok(Reply::OverBudget(words)),
-                    false => Err(self.refused(&query.to_string(), status, &words)),
+                    false => Ok(Reply::Refused(
+                        self.refused(&query.to_string(), status, &words).to_string(),
+                    )),
                 }
             }
         }
