@@ -24,6 +24,7 @@ fn every_passing_failure_is_survived_and_nothing_paid_twice() {
         Mood::Garbled,
         Mood::Cut,
         Mood::Gone,
+        Mood::Diverged,
     ] {
         let dir = tempfile::tempdir().unwrap();
         let (service, address) = Service::new(mood, |n| n == 2 || n == 6).start();
@@ -71,6 +72,19 @@ fn lasting_failures_are_one_sentence_and_keep_the_answers() {
         let definite = matches!(mood, Mood::OutOfRange | Mood::Invalid);
         assert_eq!(refusals, usize::from(definite), "{mood:?}");
     }
+}
+
+#[test]
+fn a_loss_that_cannot_be_is_no_answer() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_, address) = Service::new(Mood::Negative, |n| n > 2).start();
+    let said = refused(search(dir.path(), &address));
+    assert!(
+        said.contains("it gives a loss of -4, not a number above 0"),
+        "{said}"
+    );
+    let state = std::fs::read_to_string(dir.path().join("search.jsonl")).unwrap();
+    assert!(!state.contains("-4"), "{state}");
 }
 
 #[test]

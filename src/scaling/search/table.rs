@@ -105,8 +105,8 @@ fn around(queries: &[Query]) -> Space {
 type Rows = Vec<(Query, f64)>;
 
 fn json(at: &str, text: &str) -> Result<Rows> {
-    let value: Value = serde_json::from_str(text)
-        .map_err(|e| Error::input(format!("{at}: the JSON cannot be read ({e})")))?;
+    let value =
+        lenient(text).map_err(|e| Error::input(format!("{at}: the JSON cannot be read ({e})")))?;
     rows(at, &value)
 }
 
@@ -140,7 +140,6 @@ fn lines(at: &str, text: &str) -> Result<Rows> {
         if ["oracle", "asking", "refused"]
             .iter()
             .any(|k| row.contains_key(*k))
-            || row.get("loss") == Some(&Value::Null)
         {
             continue;
         }
@@ -182,6 +181,34 @@ fn csv(at: &str, text: &str) -> Result<Rows> {
     Ok(rows)
 }
 
+/// A final loss: infinite where training diverged, which is written as null, NaN or infinity; `None` where it is no loss.
+pub(super) fn loss(value: &Value) -> Option<f64> {
+    let x = match value {
+        Value::Null => f64::INFINITY,
+        Value::String(text) => text.trim().parse().ok().filter(|x: &f64| !x.is_finite())?,
+        other => other.as_f64()?,
+    };
+    match x.is_finite() {
+        true => (x > 0.0).then_some(x),
+        false => Some(f64::INFINITY),
+    }
+}
+
+/// JSON as Python writes it: NaN and Infinity, which are not of the standard, are read as null.
+pub(super) fn lenient(text: &str) -> serde_json::Result<Value> {
+    serde_json::from_str(text).or_else(|error| {
+        // Every other piece lies within quotes; a text with escaped quotes is left to the first reader.
+        let mut pieces: Vec<String> = text.split('"').map(str::to_string).collect();
+        for piece in pieces.iter_mut().step_by(2) {
+            *piece = piece
+                .replace("-Infinity", "null")
+                .replace("Infinity", "null")
+                .replace("NaN", "null");
+        }
+        serde_json::from_str(&pieces.join("\"")).map_err(|_| error)
+    })
+}
+
 fn push(rows: &mut Rows, at: &str, row: &Map<String, Value>) -> Result<()> {
     let number = |name: &str| -> Result<f64> {
         match row.get(name).map(Value::as_f64) {
@@ -212,7 +239,16 @@ fn push(rows: &mut Rows, at: &str, row: &Map<String, Value>) -> Result<()> {
         learning_rate: number("learning_rate")?,
         train_flops: number("train_flops")?,
     };
-    rows.push((query, number("loss")?));
+    let loss = match row.get("loss").map(|value| (value, loss(value))) {
+        Some((_, Some(loss))) => loss,
+        Some((value, None)) => {
+            return Err(Error::input(format!(
+                "{at}: loss is {value}, not a number above 0"
+            )));
+        }
+        None => number("loss")?,
+    };
+    rows.push((query, loss));
     Ok(())
 }
 
@@ -253,6 +289,17 @@ mod unit {
         assert!(said("d_model,loss\n64,3\n").contains("there is no num_layers"));
         assert!(said(HEADER).contains("holds no answered query"));
         assert!(said("[1]").contains("entry 1 is no object"));
+        assert!(said(&format!("{HEADER}64,2,2,128,1e-3,1e13,-4\n")).contains("loss is -4"));
+        let row = |loss: &str| {
+            format!(
+                r#"[{{"d_model":64,"num_layers":2,"num_heads":2,"batch_size":128,"learning_rate":1e-3,"train_flops":1e13,"loss":{loss}}}]"#
+            )
+        };
+        for diverged in ["null", "NaN", "Infinity", "\"nan\""] {
+            assert_eq!(read(&row(diverged)).unwrap().losses, [f64::INFINITY]);
+        }
+        assert!(said(&row("0")).contains("loss is 0"));
+        assert!(said(&row("\"x\"")).contains("loss is \"x\""));
         let mut table = read(&format!("{HEADER}64,2,2,128,1e-3,1e13,5.5\n")).unwrap();
         let other = Query {
             d_model: 128,
