@@ -22,6 +22,8 @@ pub struct Session<'a> {
     pub refusal: Option<String>,
     /// Answers that this session paid for.
     pub new: usize,
+    /// Answers that may be paid for in all.
+    pub most: usize,
     stop: &'a AtomicBool,
     tell: &'a mut Tell<'a>,
 }
@@ -69,6 +71,7 @@ impl<'a> Session<'a> {
             sizes: Vec::new(),
             refusal: None,
             new: 0,
+            most: usize::MAX,
             stop,
             tell,
         };
@@ -86,7 +89,8 @@ impl<'a> Session<'a> {
                     loss: loss.is_finite().then_some(loss),
                     cost: self.oracle.cost(&query),
                     total_flops_used: None,
-                    imported: true,
+                    // A question that a killed process put is this search's own.
+                    imported: !self.ledger.open.iter().any(|q| q.same(&query)),
                 })?;
             }
         }
@@ -106,7 +110,15 @@ impl<'a> Session<'a> {
     /// Whether the budget pays for `query`, or it is answered already.
     pub fn affords(&self, query: &Query) -> bool {
         self.ledger.find(query).is_some()
-            || (self.refusal.is_none() && self.spent() + self.oracle.cost(query) <= self.budget)
+            || (self.refusal.is_none()
+                && self.paid() < self.most
+                && self.spent() + self.oracle.cost(query) <= self.budget)
+    }
+
+    /// Answers that this and earlier sessions paid for.
+    pub fn paid(&self) -> usize {
+        let entries = self.ledger.entries.iter();
+        entries.filter(|e| !e.imported).count()
     }
 
     /// N of a size.

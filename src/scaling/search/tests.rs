@@ -319,6 +319,7 @@ mod properties {
             match outcome {
                 Ok(o) => {
                     prop_assert!((o.spent - oracle.charged).abs() <= 1e-9 * budget);
+                    prop_assert!(o.paid <= most);
                     if let Some(f) = o.forecast {
                         prop_assert!(f.n_opt.value.is_finite() && f.loss.value.is_finite());
                         prop_assert!(f.n_opt.low <= f.n_opt.high);
