@@ -132,7 +132,7 @@ fn explained(f: &[f64], g: &[f64], noise: f64) -> f64 {
     }
 }
 
-/// The answers that a fit may use: one a size and budget, the one nearest to its best learning rate, and none far from it.
+/// The answers that a fit may use: one a size and budget, the one of the least loss, and none far from its best learning rate.
 pub fn seen(session: &Session, sought: &Sought) -> Vec<Seen> {
     /// A run at another rate than this factor of its best shows the rate more than the size.
     const FAR: f64 = 3.0;
@@ -155,7 +155,7 @@ pub fn seen(session: &Session, sought: &Sought) -> Vec<Seen> {
             .iter_mut()
             .find(|(q, _)| q.same_size(&query) && q.train_flops == query.train_flops);
         match rival {
-            Some(rival) if off(&query) < off(&rival.0) => *rival = (query, loss),
+            Some(rival) if loss < rival.1 => *rival = (query, loss),
             Some(_) => {}
             None => kept.push((query, loss)),
         }

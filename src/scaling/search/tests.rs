@@ -10,6 +10,8 @@ use std::sync::atomic::AtomicBool;
 
 const BUDGET: f64 = 2e18;
 const TARGET: f64 = 1e19;
+/// How a note begins that two methods differ.
+const DISAGREE: &str = " put the target's best N ";
 
 fn run(oracle: &mut dyn Oracle, budget: f64, options: &Options) -> crate::error::Result<Outcome> {
     let stop = AtomicBool::new(false);
@@ -84,13 +86,13 @@ fn vertex(row: &[(f64, f64)]) -> Option<f64> {
 #[test]
 fn closer_to_the_truth_than_a_sweep_of_the_same_cost() {
     println!(
-        "noise    N off, search   naive argmin  naive parabola   loss off   spent     runs  N in 90 %  loss in 90 %"
+        "noise    N off, search   naive argmin  naive parabola   loss off   spent     runs  N in 90 %  loss in 90 %  lr off > 2×  disagreements"
     );
-    for noise in [0.002, 0.005, 0.01] {
+    for noise in [0.002, 0.005, 0.01, 0.02] {
         let seeds = 10;
         let (mut n_off, mut loss_off, mut argmin, mut parabola, mut spent, mut runs) =
             (vec![], vec![], vec![], vec![], 0.0, 0);
-        let (mut n_in, mut loss_in) = (0, 0);
+        let (mut n_in, mut loss_in, mut lr_off, mut told) = (0, 0, 0, 0);
         for seed in 0..seeds {
             let spec = format!("noise={noise},seed={seed}");
             let mut oracle = Simulated::parse(&spec, Space::cs336()).unwrap();
@@ -98,7 +100,14 @@ fn closer_to_the_truth_than_a_sweep_of_the_same_cost() {
             let options = Options::of_target(TARGET);
             let outcome = run(&mut oracle, BUDGET, &options).unwrap();
             assert!(outcome.spent <= BUDGET);
+            told += outcome
+                .notes
+                .iter()
+                .filter(|n| n.contains(DISAGREE))
+                .count();
             let f = outcome.forecast.unwrap();
+            let lr = f.architecture.learning_rate / oracle.best_lr(f.architecture.params);
+            lr_off += usize::from(lr.ln().abs() > 2f64.ln());
             n_off.push((f.n_opt.value / truth.0).ln().abs());
             n_in += usize::from((f.n_opt.low..=f.n_opt.high).contains(&truth.0));
             let best = oracle.law.loss(truth.0, truth.1);
@@ -114,7 +123,7 @@ fn closer_to_the_truth_than_a_sweep_of_the_same_cost() {
         let worst = n_off.iter().fold(0.0, |a: f64, b| a.max(*b));
         let (ours, theirs) = (median(&mut n_off), median(&mut argmin));
         println!(
-            "{noise:<8} {:>5.1} % (worst {:>4.1})  {:>6.1} %  {:>9.1} %     {:>9.4}   {:.2e}  {:>4}  {n_in:>3}/{seeds}  {loss_in:>6}/{seeds}",
+            "{noise:<8} {:>5.1} % (worst {:>4.1})  {:>6.1} %  {:>9.1} %     {:>9.4}   {:.2e}  {:>4}  {n_in:>3}/{seeds}  {loss_in:>6}/{seeds}  {lr_off:>8}/{seeds}  {told:>6}",
             100.0 * ours,
             100.0 * worst,
             100.0 * theirs,
