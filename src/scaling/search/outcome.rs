@@ -167,14 +167,19 @@ fn forecast(
             params / largest
         ));
     }
-    let checks = cross::checks(seen, target);
-    notes.extend(checks.iter().filter_map(|c| cross::note(c, n)));
+    let checks = cross::checks(seen, target, options.level, options.seed);
+    let n_opt = estimate(&|l| l.optimum(target).0);
+    notes.extend(
+        checks
+            .iter()
+            .filter_map(|c| cross::note(c, &checks, &n_opt)),
+    );
     Some(Forecast {
         checks,
         law,
         points: seen.len(),
         noise: belief.noise * law.loss(n, d),
-        n_opt: estimate(&|l| l.optimum(target).0),
+        n_opt,
         d_opt: estimate(&|l| l.optimum(target).1),
         loss: estimate(&|l| l.loss(n, d)),
         architecture: Architecture {
