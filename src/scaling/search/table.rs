@@ -41,7 +41,7 @@ impl Table {
         }
         let (queries, losses): (Vec<Query>, Vec<f64>) = rows.into_iter().unzip();
         Ok(Table {
-            name: format!("table:{at}"),
+            name: format!("table:{at} {}", fingerprint(&queries, &losses)),
             space: around(&queries),
             queries,
             losses,
@@ -68,12 +68,18 @@ impl Oracle for Table {
                 loss: self.losses[row],
                 total_flops_used: None,
             })),
-            None => Err(Error::input(format!(
-                "{query} is not in the table {}",
-                self.name.trim_start_matches("table:")
-            ))),
+            None => Err(Error::input(format!("{query} is not in {}", self.name))),
         }
     }
+}
+
+/// A short hash of the rows: a table that was edited is another oracle.
+fn fingerprint(queries: &[Query], losses: &[f64]) -> String {
+    let mut hasher = blake3::Hasher::new();
+    for (query, loss) in queries.iter().zip(losses) {
+        hasher.update(format!("{query} loss={loss}\n").as_bytes());
+    }
+    hasher.finalize().to_hex()[..8].to_string()
 }
 
 /// The bounds that the rows themselves show.
@@ -153,15 +159,20 @@ fn csv(at: &str, text: &str) -> Result<Rows> {
     let Some((_, header)) = records.next() else {
         return Ok(Vec::new());
     };
+    // As tables of points are read.
+    let separator = ['\t', ';', ',']
+        .into_iter()
+        .find(|c| header.contains(*c))
+        .unwrap_or(',');
     let names: Vec<&str> = header
-        .split(',')
+        .split(separator)
         .map(|n| n.trim().trim_matches('"'))
         .collect();
     let mut rows = Vec::new();
     for (i, line) in records {
         let at = format!("{at}, line {}", i + 1);
         let cells: Vec<&str> = line
-            .split(',')
+            .split(separator)
             .map(|c| c.trim().trim_matches('"'))
             .collect();
         if cells.len() != names.len() {
@@ -271,6 +282,8 @@ mod unit {
         let csv = read(&format!("{HEADER}64,2,2,128,1e-3,1e13,5.5\n")).unwrap();
         let row = r#"{"d_model":64,"num_layers":2,"num_heads":2,"batch_size":128,"learning_rate":0.001,"train_flops":1e13,"loss":5.5}"#;
         for text in [
+            format!("{HEADER}64,2,2,128,1e-3,1e13,5.5\n").replace(',', ";"),
+            format!("{HEADER}64,2,2,128,1e-3,1e13,5.5\n").replace(',', "\t"),
             format!("[{row}]"),
             format!("{{\"previous_runs\":[{row}]}}"),
             format!("{{\"oracle\":\"x\"}}\n{row}\n"),
@@ -287,6 +300,13 @@ mod unit {
             said(&format!("{HEADER}64,2,2,128,NaN,1e13,5.5\n")).contains("line 2: learning_rate")
         );
         assert!(said("d_model,loss\n64,3\n").contains("there is no num_layers"));
+        let name = |loss: &str| {
+            let table = read(&format!("{HEADER}64,2,2,128,1e-3,1e13,{loss}\n"));
+            let name = table.unwrap().name;
+            name.rsplit_once(' ').unwrap().1.to_string()
+        };
+        assert_eq!(name("5.5"), name("5.50"));
+        assert_ne!(name("5.5"), name("5.6"));
         assert!(said(HEADER).contains("holds no answered query"));
         assert!(said("[1]").contains("entry 1 is no object"));
         assert!(said(&format!("{HEADER}64,2,2,128,1e-3,1e13,-4\n")).contains("loss is -4"));
@@ -310,7 +330,7 @@ mod unit {
                 .ask(&other)
                 .unwrap_err()
                 .to_string()
-                .contains("is not in the table")
+                .contains("is not in table:")
         );
     }
 
