@@ -3,6 +3,7 @@
 
 use super::belief::Seen;
 use super::outcome::Estimate;
+use crate::fit::random;
 use crate::scaling::isoflop::{self, Method};
 use crate::scaling::parametric::{self, FitOptions};
 use crate::scaling::point::{FLOPS_A_PAIR, Point};
@@ -14,7 +15,7 @@ pub struct Check {
     pub method: &'static str,
     /// Parameters N.
     pub n_opt: f64,
-    /// Bounds that hold the asked share of resamples of the answers; absent where the method draws none.
+    /// Bounds that hold the asked share of fits to the answers with noise drawn anew; absent where the method draws none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub interval: Option<(f64, f64)>,
     /// What a disagreement means.
@@ -24,21 +25,35 @@ pub struct Check {
 
 /// Methods that differ by no more than this share agree, however narrow their intervals.
 const AGREE: f64 = 0.1;
-/// Resamples of the answers for the parabolas' interval, and the fewest that must have minima for one to be told.
-const RESAMPLES: usize = 200;
-const FEWEST_RESAMPLES: usize = 50;
+/// Draws for the parabolas' interval, and the fewest that must have minima for one to be told. Rows of five sizes are too
+/// short to be drawn from with replacement: which sizes are left would decide, not the noise.
+const DRAWS: u64 = 200;
+const FEWEST_DRAWS: usize = 50;
+/// What the streams of random numbers are for; those of `fit` have other numbers.
+const NOISE: u64 = 103;
 
 /// Whatever the answers allow; a method that they do not allow is left out.
-pub fn checks(seen: &[Seen], target: f64, level: f64, seed: u64) -> Vec<Check> {
+/// `noise` is that of ln loss.
+pub fn checks(seen: &[Seen], target: f64, noise: f64, level: f64, seed: u64) -> Vec<Check> {
     let points: Vec<Point> = seen.iter().map(point).collect();
     let mut checks = Vec::new();
-    if let Ok(fit) = isoflop::fit(&points, RESAMPLES, seed)
-        && let Some(parabola) = fit.method(Method::Parabola)
-    {
+    let parabolas = |points: &[Point]| -> Option<f64> {
+        let fit = isoflop::fit(points, 0, 0).ok()?;
+        Some(fit.method(Method::Parabola)?.params.at(target))
+    };
+    if let Some(n_opt) = parabolas(&points) {
+        let draws = (0..DRAWS).filter_map(|index| {
+            let mut rng = random::stream(seed, NOISE, index);
+            let mut drawn = points.clone();
+            for point in &mut drawn {
+                point.loss *= (noise * random::normal(&mut rng)).exp();
+            }
+            parabolas(&drawn)
+        });
         checks.push(Check {
             method: "isoFLOP parabolas",
-            n_opt: parabola.params.at(target),
-            interval: interval(parabola.draws.iter().map(|d| d.0.at(target)), level),
+            n_opt,
+            interval: interval(draws, level),
             verdict: "they disagree; either L(N, D) is not the form of these losses, the interval is too narrow and the parabolas are the better guess, or runs of few budgets mislead them",
         });
     }
@@ -59,7 +74,7 @@ fn interval(draws: impl Iterator<Item = f64>, level: f64) -> Option<(f64, f64)> 
     let mut draws: Vec<f64> = draws.filter(|n| n.is_finite() && *n > 0.0).collect();
     draws.sort_by(f64::total_cmp);
     let at = |q: f64| draws[((draws.len() - 1) as f64 * q).round() as usize];
-    (draws.len() >= FEWEST_RESAMPLES).then(|| (at((1.0 - level) / 2.0), at((1.0 + level) / 2.0)))
+    (draws.len() >= FEWEST_DRAWS).then(|| (at((1.0 - level) / 2.0), at((1.0 + level) / 2.0)))
 }
 
 /// A sentence where a check differs from `n_opt` by more than both intervals, the law's and the parabolas', explain together.

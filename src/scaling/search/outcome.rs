@@ -167,7 +167,7 @@ fn forecast(
             params / largest
         ));
     }
-    let checks = cross::checks(seen, target, options.level, options.seed);
+    let checks = cross::checks(seen, target, belief.noise, options.level, options.seed);
     let n_opt = estimate(&|l| l.optimum(target).0);
     notes.extend(
         checks
