@@ -436,3 +436,27 @@ fn a_refused_question_costs_nothing_and_is_not_asked_for_good() {
     assert!((outcome.spent - picky.of.charged - 1e13).abs() < 1.0);
     assert!(outcome.spent <= BUDGET);
 }
+
+/// A larger budget would probe at a dearer level; what is answered already serves.
+#[test]
+fn probes_of_another_budget_are_not_paid_for_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("s.jsonl");
+    let stop = AtomicBool::new(false);
+    let mut oracle = Strict::new(Space::cs336());
+    let mut laws = Vec::new();
+    for budget in [BUDGET / 30.0, BUDGET, BUDGET] {
+        let mut probes = 0;
+        let mut tell = |why: &str, _: &super::ledger::Entry, free: bool, _: f64| {
+            probes += usize::from(why == "learning rate" && !free);
+        };
+        let ledger = Ledger::open(&path, "strict").unwrap();
+        let mut session = Session::start(&mut oracle, ledger, budget, &stop, &mut tell).unwrap();
+        let outcome = search(&mut session, &Options::of_target(TARGET)).unwrap();
+        drop(session);
+        assert_eq!(probes > 0, laws.is_empty());
+        assert_eq!(outcome.new == 0, laws.len() == 2);
+        laws.push(outcome.lr);
+    }
+    assert!(laws.iter().all(|l| *l == laws[0]), "{laws:?}");
+}
