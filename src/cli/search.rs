@@ -242,7 +242,25 @@ impl Args {
     }
 }
 
-/// `6.0e15 FLOPs` reads better as `6.0 PFLOP`.
+/// `6.0e15 FLOPs` reads better as `6.00 PFLOP`; beyond the multiples that people know it does not.
 fn flop(x: f64) -> String {
-    format!("{}FLOP", count(x))
+    let number = count(x);
+    match number.ends_with(|c: char| c.is_ascii_digit()) {
+        true if number.contains('e') => format!("{number} FLOPs"),
+        true => format!("{number} FLOP"),
+        false => format!("{number}FLOP"),
+    }
+}
+
+#[cfg(test)]
+mod unit {
+    use super::flop;
+
+    #[test]
+    fn flops_of_every_size() {
+        assert_eq!(flop(0.0), "0 FLOP");
+        assert_eq!(flop(980.0), "980 FLOP");
+        assert_eq!(flop(6e15), "6.00 PFLOP");
+        assert_eq!(flop(1e25), "1.0e25 FLOPs");
+    }
 }

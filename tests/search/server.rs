@@ -23,6 +23,10 @@ pub enum Mood {
     Cut,
     /// Charges, and hangs up.
     Gone,
+    /// Charges, and answers that training diverged, as Python writes it.
+    Diverged,
+    /// Charges, and answers with a loss that there cannot be.
+    Negative,
     /// 404 with a message.
     OutOfRange,
     /// 422 as FastAPI words it.
@@ -162,7 +166,11 @@ impl Service {
         let flops = number("train_flops");
         let n = 12.0 * number("num_layers") * number("d_model").powi(2);
         let d = flops / (6.0 * n);
-        let loss = 1.8 + 482.0 / n.powf(0.348) + 2085.0 / d.powf(0.366);
+        let loss = match mood {
+            Mood::Diverged => f64::NAN,
+            Mood::Negative => -4.0,
+            _ => 1.8 + 482.0 / n.powf(0.348) + 2085.0 / d.powf(0.366),
+        };
         let total = {
             let mut charges = self.charges.lock().unwrap();
             let used: f64 = charges.iter().map(|c| c.2).sum();

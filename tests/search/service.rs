@@ -24,6 +24,7 @@ fn every_passing_failure_is_survived_and_nothing_paid_twice() {
         Mood::Garbled,
         Mood::Cut,
         Mood::Gone,
+        Mood::Diverged,
     ] {
         let dir = tempfile::tempdir().unwrap();
         let (service, address) = Service::new(mood, |n| n == 2 || n == 6).start();
@@ -66,7 +67,24 @@ fn lasting_failures_are_one_sentence_and_keep_the_answers() {
         let state = std::fs::read_to_string(dir.path().join("search.jsonl")).unwrap_or_default();
         let answers = state.lines().filter(|l| l.contains("\"loss\"")).count();
         assert_eq!(answers, service.charges.lock().unwrap().len(), "{mood:?}");
+        // A refusal closes its question: nothing stays open, and nothing counts that was not charged.
+        let refusals = state.lines().filter(|l| l.contains("refused")).count();
+        let definite = matches!(mood, Mood::OutOfRange | Mood::Invalid);
+        assert_eq!(refusals, usize::from(definite), "{mood:?}");
     }
+}
+
+#[test]
+fn a_loss_that_cannot_be_is_no_answer() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_, address) = Service::new(Mood::Negative, |n| n > 2).start();
+    let said = refused(search(dir.path(), &address));
+    assert!(
+        said.contains("it gives a loss of -4, not a number above 0"),
+        "{said}"
+    );
+    let state = std::fs::read_to_string(dir.path().join("search.jsonl")).unwrap();
+    assert!(!state.contains("-4"), "{state}");
 }
 
 #[test]
@@ -129,6 +147,8 @@ fn killed_again_and_again_it_pays_once() {
         let out = json(search(dir.path(), &address));
         if remembers {
             assert_eq!(out["spent"].as_f64().unwrap(), service.charged());
+            // Answers that were on their way are its own all the same.
+            assert_eq!(out["imported"], 0);
             continue;
         }
         // Without a list of runs the open question is put again: the protocol says that repeats are free.

@@ -176,6 +176,17 @@ impl Observer for Watch {
     }
 }
 
+/// Whether the trainer gave a run up over numbers that are not finite: it says so as bad input, after updates left
+/// out one after another or after weights or a last loss that are no numbers. A full disk or a damaged file is another kind.
+fn diverged(error: &Error, watch: &Watch) -> bool {
+    let Error::Input(words) = error else {
+        return false;
+    };
+    watch.skipped > 1 && words.contains("the gradient norm")
+        || words.starts_with("the held-out loss after the last step is")
+        || words.contains("are not finite")
+}
+
 impl Oracle for Training {
     fn name(&self) -> String {
         self.name.clone()
@@ -224,17 +235,42 @@ impl Oracle for Training {
         let stop = signal::stop_flag()?;
         let loss = match run?.train(&mut watch, stop) {
             Ok(summary) => summary.eval.val_loss,
-            Err(_) if watch.skipped > 1 => f64::INFINITY,
             Err(Error::Interrupted(_)) => {
                 return Err(Error::Interrupted(
                     "stopped; every answer is kept, and the same command goes on from here".into(),
                 ));
             }
+            Err(e) if diverged(&e, &watch) => f64::INFINITY,
             Err(e) => return Err(e),
         };
         Ok(Reply::Answered(Answer {
             loss,
             total_flops_used: None,
         }))
+    }
+}
+
+#[cfg(test)]
+mod unit {
+    use super::*;
+
+    #[test]
+    fn only_numbers_that_are_not_finite_are_divergence() {
+        let (calm, rough) = (Watch { skipped: 0 }, Watch { skipped: 20 });
+        let said = "step 21: the loss is NaN and the gradient norm NaN at learning rate 1e1";
+        assert!(diverged(&Error::input(said), &rough));
+        assert!(diverged(
+            &Error::input("the held-out loss after the last step is NaN, so there is no model"),
+            &calm
+        ));
+        let full = std::io::Error::from(std::io::ErrorKind::StorageFull);
+        for other in [
+            Error::Interrupted("stopped after step 3".into()),
+            Error::io("write", "x", full),
+            Error::corrupt("x", "it is short"),
+            Error::input("checkpoint.every: give a number"),
+        ] {
+            assert!(!diverged(&other, &rough), "{other}");
+        }
     }
 }

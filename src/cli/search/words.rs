@@ -36,7 +36,7 @@ impl Rows {
             );
         }
         self.asked += 1;
-        let loss = entry.loss.map_or("diverged".into(), |l| format!("{l:.4}"));
+        let loss = entry.loss.map_or("diverged".into(), |l| fixed(l, 4));
         let q = &entry.query;
         let _ = writeln!(
             out,
@@ -76,16 +76,18 @@ pub fn outcome(o: &Outcome, level: f64, state: &Path) -> String {
     );
     out += &item("spent", &spent);
     out += &item("ended", &o.stopped);
-    let origin = if o.lr.tuned {
-        "probed"
-    } else {
-        "a rule of thumb"
+    let origin = match (o.lr.tuned, o.lr.slope) {
+        (true, true) => "probed",
+        (true, false) => "its level probed",
+        _ => "a rule of thumb",
     };
     out += &item(
         "lr",
         &format!(
-            "lr*(N) = {:.3}·N^-{:.3}, {origin}; batch {}",
-            o.lr.level, o.lr.power, o.batch_size
+            "lr*(N) = {:.3}·N^{}, {origin}; batch {}",
+            o.lr.level,
+            fixed(-o.lr.power, 3),
+            o.batch_size
         ),
     );
     if let Some(f) = &o.forecast {
@@ -138,10 +140,10 @@ fn forecast(f: &Forecast, target: f64, level: f64) -> String {
     out += &item(
         "model",
         &format!(
-            "d_model {}, {} layers, {} heads, batch {}, lr {}: N {}, D {} tokens, loss {}",
+            "d_model {}, {}, {}, batch {}, lr {}: N {}, D {} tokens, loss {}",
             a.size.d_model,
-            a.size.num_layers,
-            a.size.num_heads,
+            plural(a.size.num_layers as usize, "layer"),
+            plural(a.size.num_heads as usize, "head"),
             a.batch_size,
             lr(a.learning_rate),
             count(a.params),
@@ -158,7 +160,17 @@ fn span(e: &Estimate) -> String {
 }
 
 fn losses(e: &Estimate) -> String {
-    format!("{:.4} ({:.4} … {:.4})", e.value, e.low, e.high)
+    let [value, low, high] = [e.value, e.low, e.high].map(|x| fixed(x, 4));
+    format!("{value} ({low} … {high})")
+}
+
+/// `x` to so many digits, and never −0.
+fn fixed(x: f64, digits: usize) -> String {
+    let text = format!("{x:.digits$}");
+    match text.strip_prefix('-') {
+        Some(rest) if !rest.contains(|c: char| ('1'..='9').contains(&c)) => rest.to_string(),
+        _ => text,
+    }
 }
 
 fn proposal(next: &Next) -> String {
@@ -232,4 +244,16 @@ fn planned(session: &Session, q: &Query) -> String {
         lr(q.learning_rate),
         count(session.oracle.cost(q))
     )
+}
+
+#[cfg(test)]
+mod unit {
+    use super::fixed;
+
+    #[test]
+    fn nothing_is_minus_zero() {
+        assert_eq!(fixed(-1e-9, 4), "0.0000");
+        assert_eq!(fixed(-0.36, 3), "-0.360");
+        assert_eq!(fixed(2.5, 1), "2.5");
+    }
 }

@@ -132,10 +132,14 @@ fn explained(f: &[f64], g: &[f64], noise: f64) -> f64 {
     }
 }
 
-/// The answers that a fit may use: one a size and budget, the one nearest to its best learning rate, and none far from it.
+/// The answers that a fit may use: one a size and budget, and none far from its best learning rate.
+/// Of several the nearest to that rate, unless another's loss is less by more than noise explains: the least of them all would be
+/// too low by the noise.
 pub fn seen(session: &Session, sought: &Sought) -> Vec<Seen> {
     /// A run at another rate than this factor of its best shows the rate more than the size.
     const FAR: f64 = 3.0;
+    /// A loss below this share of another is less.
+    const CLEARLY: f64 = 0.99;
     let off = |q: &Query| {
         let best = session
             .oracle
@@ -155,8 +159,12 @@ pub fn seen(session: &Session, sought: &Sought) -> Vec<Seen> {
             .iter_mut()
             .find(|(q, _)| q.same_size(&query) && q.train_flops == query.train_flops);
         match rival {
-            Some(rival) if off(&query) < off(&rival.0) => *rival = (query, loss),
-            Some(_) => {}
+            Some(rival) => {
+                let (less, more) = (loss < CLEARLY * rival.1, rival.1 < CLEARLY * loss);
+                if less || !more && off(&query) < off(&rival.0) {
+                    *rival = (query, loss);
+                }
+            }
             None => kept.push((query, loss)),
         }
     }

@@ -2,7 +2,8 @@
 //!
 //! The first line names the oracle. Before a query goes out, `{"asking": …}` is on the disk; after it, its answer. A process that
 //! is killed in between finds the open question when it starts again, and asks that one first: oracles do not
-//! charge a repeated query. Half a last line is cut off.
+//! charge a repeated query. A question that the oracle refuses is closed by `{"refused": …}`, and costs nothing. Half a
+//! last line is cut off.
 
 use super::Query;
 use crate::error::{Error, Result};
@@ -33,6 +34,7 @@ pub struct Entry {
 enum Line {
     Head { oracle: String },
     Asking { asking: Query },
+    Refused { refused: Query },
     Answer(Entry),
 }
 
@@ -41,8 +43,8 @@ pub struct Ledger {
     /// `None` keeps them in memory alone.
     store: Option<Store>,
     pub entries: Vec<Entry>,
-    /// A question that went out and whose answer never arrived.
-    pub open: Option<Query>,
+    /// Questions that went out and whose answers never arrived.
+    pub open: Vec<Query>,
     /// FLOPs that the oracle said, at the start, it had charged in all.
     pub told: f64,
 }
@@ -53,7 +55,7 @@ impl Ledger {
         Ledger {
             store: None,
             entries: Vec::new(),
-            open: None,
+            open: Vec::new(),
             told: 0.0,
         }
     }
@@ -105,26 +107,32 @@ impl Ledger {
         self.entries.iter().find(|e| e.query.same(query))
     }
 
-    /// FLOPs charged: the sum of all answers, or what the oracle says where that is more. An open question counts, by `cost`.
+    /// FLOPs charged: the sum of all answers, or what the oracle says where that is more. Open questions count, by `cost`.
     pub fn spent(&self, cost: impl Fn(&Query) -> f64) -> f64 {
         let sum: f64 = self.entries.iter().map(|e| e.cost).sum();
         let told = self.entries.iter().filter_map(|e| e.total_flops_used);
-        sum.max(told.fold(self.told, f64::max)) + self.open.as_ref().map_or(0.0, cost)
+        sum.max(told.fold(self.told, f64::max)) + self.open.iter().map(cost).sum::<f64>()
     }
 
     /// Notes that `query` is about to be asked.
     pub fn asking(&mut self, query: &Query) -> Result<()> {
         self.append(&Line::Asking { asking: *query })?;
-        self.open = Some(*query);
+        self.open.retain(|q| !q.same(query));
+        self.open.push(*query);
+        Ok(())
+    }
+
+    /// Notes that the oracle refused `query`: nothing was charged.
+    pub fn refused(&mut self, query: &Query) -> Result<()> {
+        self.append(&Line::Refused { refused: *query })?;
+        self.open.retain(|q| !q.same(query));
         Ok(())
     }
 
     /// Notes an answer.
     pub fn answered(&mut self, entry: Entry) -> Result<()> {
         self.append(&Line::Answer(entry))?;
-        if self.open.is_some_and(|q| q.same(&entry.query)) {
-            self.open = None;
-        }
+        self.open.retain(|q| !q.same(&entry.query));
         self.entries.push(entry);
         Ok(())
     }
@@ -196,7 +204,7 @@ impl Store {
     }
 }
 
-type Parsed = (Vec<Entry>, Option<Query>, Option<String>);
+type Parsed = (Vec<Entry>, Vec<Query>, Option<String>);
 
 fn parse(path: &Path, bytes: &[u8]) -> Result<Parsed> {
     let damaged = |number: usize, why: &str| {
@@ -209,22 +217,24 @@ fn parse(path: &Path, bytes: &[u8]) -> Result<Parsed> {
         )
     };
     let text = std::str::from_utf8(bytes).map_err(|_| Error::corrupt(path, "it is no text"))?;
-    let (mut entries, mut open, mut head) = (Vec::<Entry>::new(), None::<Query>, None);
+    let (mut entries, mut open, mut head) = (Vec::<Entry>::new(), Vec::<Query>::new(), None);
     for (number, line) in text.lines().enumerate() {
         let line = serde_json::from_str(line).map_err(|_| damaged(number, "is no answer"))?;
         match line {
             Line::Head { oracle } if number == 0 => head = Some(oracle),
             _ if number == 0 => return Err(damaged(number, "does not name the oracle")),
             Line::Head { .. } => return Err(damaged(number, "names an oracle again")),
-            Line::Asking { asking } => open = Some(asking),
+            Line::Asking { asking } => {
+                open.retain(|q| !q.same(&asking));
+                open.push(asking);
+            }
+            Line::Refused { refused } => open.retain(|q| !q.same(&refused)),
             Line::Answer(entry) => {
                 let sound = entry.cost >= 0.0 && entry.loss.is_none_or(f64::is_finite);
                 if !sound || entries.iter().any(|e| e.query.same(&entry.query)) {
                     return Err(damaged(number, "is a second answer or has no cost"));
                 }
-                if open.is_some_and(|q| q.same(&entry.query)) {
-                    open = None;
-                }
+                open.retain(|q| !q.same(&entry.query));
                 entries.push(entry);
             }
         }
@@ -269,8 +279,16 @@ mod unit {
         drop(file);
         let ledger = Ledger::open(&path, "a").unwrap();
         assert_eq!(ledger.entries, [entry(1e-3)]);
-        assert_eq!(ledger.open, Some(entry(3e-4).query));
+        assert_eq!(ledger.open, [entry(3e-4).query]);
         assert_eq!(ledger.spent(|q| q.train_flops), 2e13);
+        drop(ledger);
+        let mut ledger = Ledger::open(&path, "a").unwrap();
+        ledger.refused(&entry(3e-4).query).unwrap();
+        assert_eq!(ledger.spent(|q| q.train_flops), 1e13);
+        drop(ledger);
+        let ledger = Ledger::open(&path, "a").unwrap();
+        assert!(ledger.open.is_empty());
+        assert_eq!(ledger.spent(|q| q.train_flops), 1e13);
         drop(ledger);
         assert!(std::fs::read(&path).unwrap().ends_with(b"}\n"));
         let other = Ledger::open(&path, "b").err().unwrap().to_string();

@@ -1,5 +1,6 @@
 //! The best learning rate of a size: probed at a few sizes, carried over to all by a power law lr*(N).
 
+use super::ledger::Entry;
 use super::run::Sought;
 use super::space::Size;
 use super::{Query, Session};
@@ -14,6 +15,8 @@ pub struct LrLaw {
     pub power: f64,
     /// Whether probes stand behind the level; the rule of thumb does otherwise.
     pub tuned: bool,
+    /// Whether probes stand behind the power too.
+    pub slope: bool,
 }
 
 impl LrLaw {
@@ -22,6 +25,7 @@ impl LrLaw {
         level: 3.7,
         power: 0.36,
         tuned: false,
+        slope: false,
     };
 
     pub fn at(&self, params: f64) -> f64 {
@@ -51,7 +55,8 @@ pub struct Probes {
     pub queries: Vec<Query>,
 }
 
-/// At which budget to probe: the dearest that takes a small share of all, else the cheapest if that is not much.
+/// At which budget to probe: where all probes are answered already (of several the one that was first, so that a search that
+/// goes on decides as before), else the dearest that takes a small share of all, else the cheapest if that is not much.
 pub fn plan(session: &Session) -> Probes {
     let levels = &session.oracle.space().train_flops;
     let at = |level: f64| {
@@ -64,11 +69,29 @@ pub fn plan(session: &Session) -> Probes {
         (queries, cost)
     };
     let budget = session.budget;
+    let enough = |queries: &[Query]| queries.len() >= SIZES * RATES / 2;
+    let answered = |query: &Query| {
+        let mut entries = session.ledger.entries.iter();
+        entries.position(|e| e.query.same(query))
+    };
     let mut chosen = None;
+    let mut first = usize::MAX;
     for level in levels {
+        let queries = at(*level).0;
+        let last = queries.iter().map(|q| answered(q).unwrap_or(usize::MAX));
+        let last = last.max().unwrap_or(usize::MAX);
+        if enough(&queries) && last < first {
+            first = last;
+            chosen = Some((*level, queries));
+        }
+    }
+    for level in levels {
+        if first < usize::MAX {
+            break;
+        }
         let (queries, cost) = at(*level);
         let share = if chosen.is_none() { MOST_SHARE } else { SHARE };
-        if queries.len() >= SIZES * RATES / 2 && cost <= share * budget {
+        if enough(&queries) && cost <= share * budget {
             chosen = Some((*level, queries));
         }
     }
@@ -164,17 +187,69 @@ pub fn tune(session: &mut Session, sought: &mut Sought) -> Result<()> {
             }
         }
     }
-    let finite = probed.0.iter().filter(|p| p.1.is_finite());
-    let points: Vec<(f64, f64, f64)> = finite
-        .map(|(q, loss)| (session.oracle.params(q), q.learning_rate, *loss))
-        .collect();
-    sought.lr = fit(&points);
-    if !sought.lr.tuned {
-        sought.notes.push(
+    sought.lr = fit(&groups(session, &probed));
+    match (sought.lr.tuned, sought.lr.slope) {
+        (true, true) => {}
+        (true, false) => sought.notes.push(format!(
+            "the probes do not tell how the best learning rate falls with N: its level is theirs, its power {} a rule of thumb",
+            LrLaw::RULE.power
+        )),
+        _ => sought.notes.push(
             "the probes do not tell the best learning rate: it follows a rule of thumb".into(),
-        );
+        ),
     }
+    let bounds = session.oracle.space().learning_rate;
+    let of_sizes: Vec<_> = sizes(session, level)
+        .iter()
+        .map(|s| probed.of_size(s))
+        .collect();
+    sought.notes.extend(at_bounds(&of_sizes, bounds));
     other_batches(session, sought, &probed)
+}
+
+/// Every size and budget that was answered at several rates, up to the last of the probes: answers that came later
+/// must not change what an earlier part of the search decided.
+fn groups(session: &Session, probed: &Probed) -> Vec<Probe> {
+    let entries = &session.ledger.entries;
+    let is_probe = |e: &Entry| probed.0.iter().any(|(q, _)| q.same(&e.query));
+    let end = entries.iter().rposition(is_probe).map_or(0, |i| i + 1);
+    let of_batch = |e: &&Entry| e.query.batch_size == batch(session);
+    let all: Vec<Probe> = entries[..end]
+        .iter()
+        .filter(of_batch)
+        .filter_map(|e| {
+            Some(Probe {
+                params: session.oracle.params(&e.query),
+                train_flops: e.query.train_flops,
+                rate: e.query.learning_rate,
+                loss: e.loss?,
+            })
+        })
+        .collect();
+    let several = |p: &&Probe| {
+        let mut own = all.iter().filter(|o| o.group() == p.group());
+        own.any(|o| o.rate != p.rate)
+    };
+    all.iter().filter(several).copied().collect()
+}
+
+/// A sentence where the best rate of a size is a bound of what may be asked.
+fn at_bounds(sizes: &[Vec<(f64, f64)>], (low, high): (f64, f64)) -> Option<String> {
+    let best = |rates: &Vec<(f64, f64)>| rates.iter().min_by(|a, b| a.1.total_cmp(&b.1)).copied();
+    let near = |bound: f64| {
+        let at = |b: &(f64, f64)| (b.0 / bound).ln().abs() < 0.3 * RATE_STEP.ln();
+        let found = sizes.iter().filter_map(best).filter(at);
+        found.count()
+    };
+    let words = |count: usize, bound: f64, way: &str| {
+        (count > 0).then(|| {
+            format!(
+                "the best learning rate that was tried at {count} of {} probed sizes is {bound:.1e}, a bound of what may be asked: {way} ones may be better",
+                sizes.len()
+            )
+        })
+    };
+    words(near(high), high, "higher").or_else(|| words(near(low), low, "lower"))
 }
 
 fn other_batches(session: &mut Session, sought: &mut Sought, probed: &Probed) -> Result<()> {
@@ -224,28 +299,63 @@ fn outwards(rates: &[(f64, f64)], (low, high): (f64, f64)) -> Option<f64> {
     ((cut / rates[best].0).ln().abs() > 0.3 * RATE_STEP.ln()).then_some(cut)
 }
 
-/// Least squares of loss = m(N) + c·(ln lr − ln lr*(N))² over (N, lr, loss): a bottom for each size, one curvature c, and ln lr* linear in
-/// ln N with a slope that stays near the rule's unless the probes object.
-pub fn fit(points: &[(f64, f64, f64)]) -> LrLaw {
-    let mut sizes: Vec<f64> = points.iter().map(|p| p.0).collect();
-    sizes.sort_by(f64::total_cmp);
-    sizes.dedup();
-    let k = sizes.len();
-    // Centred, so that the normal equations are well conditioned.
-    let mean = |of: fn(&(f64, f64, f64)) -> f64| {
-        points.iter().map(of).sum::<f64>() / points.len().max(1) as f64
+/// One answer of a size that was asked at several rates.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Probe {
+    pub params: f64,
+    pub train_flops: f64,
+    pub rate: f64,
+    pub loss: f64,
+}
+
+impl Probe {
+    /// Runs that differ in their rates alone.
+    fn group(&self) -> (f64, f64) {
+        (self.params, self.train_flops)
+    }
+}
+
+/// The law through `points`: the parabolas' where they hold its optima within a step of the rates that each size was asked
+/// at, the level alone where they do not (too flat, or open downwards).
+pub fn fit(points: &[Probe]) -> LrLaw {
+    let held = |law: &LrLaw| {
+        points.iter().all(|p| {
+            let own = || points.iter().filter(|o| o.params == p.params);
+            let low = own().map(|o| o.rate).fold(f64::INFINITY, f64::min);
+            let high = own().map(|o| o.rate).fold(0.0, f64::max);
+            (low / RATE_STEP..=high * RATE_STEP).contains(&law.at(p.params))
+        })
     };
-    let (n0, x0) = (mean(|p| p.0.ln()), mean(|p| p.1.ln()));
-    let row = |p: &(f64, f64, f64)| {
-        let (n, x) = (p.0.ln() - n0, p.1.ln() - x0);
-        let mut row: Vec<f64> = sizes.iter().map(|s| f64::from(*s == p.0)).collect();
+    parabolas(points)
+        .filter(held)
+        .unwrap_or_else(|| level_only(points))
+}
+
+/// Least squares of loss = m(N, C) + c·(ln lr − ln lr*(N))²: a bottom for each size and budget, one curvature c, and ln lr* linear in
+/// ln N with a slope that stays near the rule's unless the probes object.
+fn parabolas(points: &[Probe]) -> Option<LrLaw> {
+    let mut groups: Vec<(f64, f64)> = Vec::new();
+    for p in points {
+        if !groups.contains(&p.group()) {
+            groups.push(p.group());
+        }
+    }
+    let several = points.iter().any(|p| p.params != points[0].params);
+    let k = groups.len();
+    // Centred, so that the normal equations are well conditioned.
+    let mean =
+        |of: fn(&Probe) -> f64| points.iter().map(of).sum::<f64>() / points.len().max(1) as f64;
+    let (n0, x0) = (mean(|p| p.params.ln()), mean(|p| p.rate.ln()));
+    let row = |p: &Probe| {
+        let (n, x) = (p.params.ln() - n0, p.rate.ln() - x0);
+        let mut row: Vec<f64> = groups.iter().map(|g| f64::from(*g == p.group())).collect();
         // m + c·x² − 2c·(ln lr* at n0)·x + 2c·power·n·x
         row.extend([x * x, x, n * x]);
         row
     };
     let unknowns = k + 3;
-    if k < 2 || points.len() < unknowns {
-        return level_only(points);
+    if !several || points.len() < unknowns {
+        return None;
     }
     let solve = |prior: Option<(f64, f64)>| -> Option<Vec<f64>> {
         let mut matrix = vec![0.0; unknowns * unknowns];
@@ -258,7 +368,7 @@ pub fn fit(points: &[(f64, f64, f64)]) -> LrLaw {
                 }
             }
         };
-        points.iter().for_each(|p| add(&row(p), p.2, 1.0));
+        points.iter().for_each(|p| add(&row(p), p.loss, 1.0));
         if let Some((curvature, noise)) = prior {
             // The slope of ln lr* against ln N: q/(2c) = power.
             let mut slope = vec![0.0; unknowns];
@@ -275,43 +385,39 @@ pub fn fit(points: &[(f64, f64, f64)]) -> LrLaw {
             .iter()
             .map(|p| {
                 let fitted: f64 = row(p).iter().zip(solution).map(|(r, s)| r * s).sum();
-                (p.2 - fitted).powi(2)
+                (p.loss - fitted).powi(2)
             })
             .sum();
         (sum / (points.len() - unknowns).max(1) as f64)
             .sqrt()
             .max(LEAST_NOISE)
     };
-    let free = solve(None);
-    let Some(free) = free.filter(|s| s[k] > 0.0) else {
-        return level_only(points);
-    };
-    let Some(s) = solve(Some((free[k], spread(&free)))).filter(|s| s[k] > 0.0) else {
-        return level_only(points);
-    };
+    let free = solve(None).filter(|s| s[k] > 0.0)?;
+    let s = solve(Some((free[k], spread(&free)))).filter(|s| s[k] > 0.0)?;
     let c = s[k];
     let power = s[k + 2] / (2.0 * c);
     let at_centre = x0 - s[k + 1] / (2.0 * c);
-    LrLaw {
+    Some(LrLaw {
         level: (at_centre + power * n0).exp(),
         power,
         tuned: true,
-    }
+        slope: true,
+    })
 }
 
 /// The rule's slope through the best rates that were seen.
-fn level_only(points: &[(f64, f64, f64)]) -> LrLaw {
-    let mut best: Vec<(f64, f64, f64)> = Vec::new();
+fn level_only(points: &[Probe]) -> LrLaw {
+    let mut best: Vec<Probe> = Vec::new();
     for p in points {
-        match best.iter_mut().find(|b| b.0 == p.0) {
-            Some(b) if p.2 < b.2 => *b = *p,
+        match best.iter_mut().find(|b| b.group() == p.group()) {
+            Some(b) if p.loss < b.loss => *b = *p,
             Some(_) => {}
             None => best.push(*p),
         }
     }
     let off: Vec<f64> = best
         .iter()
-        .map(|b| (b.1 / LrLaw::RULE.at(b.0)).ln())
+        .map(|b| (b.rate / LrLaw::RULE.at(b.params)).ln())
         .collect();
     if points.len() <= best.len() {
         return LrLaw::RULE;
@@ -321,49 +427,9 @@ fn level_only(points: &[(f64, f64, f64)]) -> LrLaw {
         level: LrLaw::RULE.level * mean.exp(),
         power: LrLaw::RULE.power,
         tuned: true,
+        slope: false,
     }
 }
 
 #[cfg(test)]
-mod unit {
-    use super::*;
-
-    #[test]
-    fn finds_the_law_behind_exact_probes() {
-        let truth = |n: f64| 0.15 * n.powf(-0.36);
-        let mut points = Vec::new();
-        for n in [1e6, 4e6, 2e7] {
-            for lr in [1e-4, 4e-4, 1e-3, 2e-3] {
-                let off: f64 = (lr / truth(n)).ln();
-                points.push((n, lr, 3.0 + 10.0 / n.ln() + 0.04 * off * off));
-            }
-        }
-        let law = fit(&points);
-        assert!(law.tuned && (law.power - 0.36).abs() < 1e-6, "{law:?}");
-        assert!((law.at(1e8) / truth(1e8) - 1.0).abs() < 1e-6, "{law:?}");
-    }
-
-    #[test]
-    fn too_few_probes_leave_the_rule() {
-        assert_eq!(fit(&[]), LrLaw::RULE);
-        assert_eq!(fit(&[(1e6, 1e-3, 3.0), (4e6, 1e-3, 2.9)]), LrLaw::RULE);
-        // One size at two rates moves the level alone.
-        let law = fit(&[(1e6, 1e-3, 3.0), (1e6, 3e-3, 2.9)]);
-        assert!(
-            law.tuned && (law.at(1e6) / 3e-3 - 1.0).abs() < 1e-9,
-            "{law:?}"
-        );
-    }
-
-    #[test]
-    fn edges_are_extended_within_the_bounds() {
-        let bounds = (1e-4, 1e-2);
-        assert_eq!(
-            outwards(&[(1e-3, 3.0), (2e-3, 2.9), (4e-3, 3.1)], bounds),
-            None
-        );
-        let next = outwards(&[(1e-3, 3.0), (2e-3, 2.9), (3e-3, 2.8)], bounds);
-        assert!((next.unwrap() - 7.5e-3).abs() < 1e-12);
-        assert_eq!(outwards(&[(1e-4, 2.0), (2e-4, 2.9)], bounds), None);
-    }
-}
+mod unit;

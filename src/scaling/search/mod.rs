@@ -103,6 +103,8 @@ pub enum Reply {
     Answered(Answer),
     /// The oracle's own budget does not allow this run; its words. Nothing was charged.
     OverBudget(String),
+    /// The oracle does not take this query; a sentence. Nothing was charged.
+    Refused(String),
 }
 
 /// What an oracle knows before it is asked anything.

@@ -157,7 +157,8 @@ fn forecast(
     let size = fitting(session, n, notes)?;
     let any = |lr: f64| size.query(sought.batch_size, lr, target);
     let params = session.oracle.params(&any(1e-3));
-    let learning_rate = any(session.oracle.space().clamp_lr(sought.lr.at(params))).learning_rate;
+    let learning_rate = rate(session, sought, &size, params, notes);
+    let learning_rate = any(learning_rate).learning_rate;
     let tokens = session.oracle.tokens(&any(learning_rate));
     let largest = seen.iter().map(|s| s.params).fold(0.0, f64::max);
     if params > 3.0 * largest {
@@ -166,14 +167,19 @@ fn forecast(
             params / largest
         ));
     }
-    let checks = cross::checks(seen, target);
-    notes.extend(checks.iter().filter_map(|c| cross::note(c, n)));
+    let checks = cross::checks(seen, target, belief.noise, options.level, options.seed);
+    let n_opt = estimate(&|l| l.optimum(target).0);
+    notes.extend(
+        checks
+            .iter()
+            .filter_map(|c| cross::note(c, &checks, &n_opt)),
+    );
     Some(Forecast {
         checks,
         law,
         points: seen.len(),
         noise: belief.noise * law.loss(n, d),
-        n_opt: estimate(&|l| l.optimum(target).0),
+        n_opt,
         d_opt: estimate(&|l| l.optimum(target).1),
         loss: estimate(&|l| l.loss(n, d)),
         architecture: Architecture {
@@ -185,6 +191,27 @@ fn forecast(
             loss: estimate(&|l| l.loss(params, tokens)),
         },
     })
+}
+
+/// The learning rate of `size`, within the bounds where the size lies within them too.
+fn rate(
+    session: &Session,
+    sought: &Sought,
+    size: &Size,
+    params: f64,
+    notes: &mut Vec<String>,
+) -> f64 {
+    let lr = sought.lr.at(params);
+    let clamped = session.oracle.space().clamp_lr(lr);
+    if !session.sizes.iter().any(|(s, _)| s == size) {
+        return lr;
+    }
+    if (clamped / lr).ln().abs() > 0.01 {
+        notes.push(format!(
+            "lr*(N) gives the target's model {lr:.1e}, outside what may be asked: its learning rate is the bound {clamped:.1e}"
+        ));
+    }
+    clamped
 }
 
 /// The size nearest to the optimum, beyond the query space's bounds where it lies there.

@@ -57,6 +57,7 @@ pub fn search(session: &mut Session, options: &Options) -> Result<Outcome> {
         )));
     }
     plan::affordable(session)?;
+    session.most = options.most;
     let mut sought = Sought::new(session);
     lr::tune(session, &mut sought)?;
     plan::sweep(session, &sought)?;
@@ -83,12 +84,7 @@ fn adapt(
         if let Some(words) = session.refusal.clone() {
             return Ok((format!("the oracle takes no more: {words}"), next(session)));
         }
-        let paid = session
-            .ledger
-            .entries
-            .iter()
-            .filter(|e| !e.imported)
-            .count();
+        let paid = session.paid();
         if paid >= options.most {
             let why = format!("{paid} runs are paid for, the most that --most-runs allows");
             return Ok((why, next(session)));

@@ -22,12 +22,14 @@ pub struct Session<'a> {
     pub refusal: Option<String>,
     /// Answers that this session paid for.
     pub new: usize,
+    /// Answers that may be paid for in all.
+    pub most: usize,
     stop: &'a AtomicBool,
     tell: &'a mut Tell<'a>,
 }
 
 impl<'a> Session<'a> {
-    /// Takes in what the oracle has answered earlier, and finishes a question that an earlier process left open.
+    /// Takes in what the oracle has answered earlier, and finishes the questions that earlier processes left open.
     pub fn start(
         oracle: &'a mut dyn Oracle,
         ledger: Ledger,
@@ -36,12 +38,11 @@ impl<'a> Session<'a> {
         tell: &'a mut Tell<'a>,
     ) -> Result<Session<'a>> {
         let mut session = Session::look(oracle, ledger, budget, stop, tell)?;
-        // It may have been charged or not; where the budget does not cover it, it stays counted and unasked.
-        if let Some(open) = session.ledger.open
-            && session.ledger.find(&open).is_none()
-            && session.spent() <= budget
-        {
-            session.put("unfinished", &open)?;
+        // Each may have been charged or not; where the budget or the space does not cover it, it stays counted and unasked.
+        for open in session.ledger.open.clone() {
+            if session.may_be_asked(&open) && session.spent() <= budget {
+                session.put("unfinished", &open)?;
+            }
         }
         Ok(session)
     }
@@ -70,6 +71,7 @@ impl<'a> Session<'a> {
             sizes: Vec::new(),
             refusal: None,
             new: 0,
+            most: usize::MAX,
             stop,
             tell,
         };
@@ -87,7 +89,8 @@ impl<'a> Session<'a> {
                     loss: loss.is_finite().then_some(loss),
                     cost: self.oracle.cost(&query),
                     total_flops_used: None,
-                    imported: true,
+                    // A question that a killed process put is this search's own.
+                    imported: !self.ledger.open.iter().any(|q| q.same(&query)),
                 })?;
             }
         }
@@ -107,7 +110,15 @@ impl<'a> Session<'a> {
     /// Whether the budget pays for `query`, or it is answered already.
     pub fn affords(&self, query: &Query) -> bool {
         self.ledger.find(query).is_some()
-            || (self.refusal.is_none() && self.spent() + self.oracle.cost(query) <= self.budget)
+            || (self.refusal.is_none()
+                && self.paid() < self.most
+                && self.spent() + self.oracle.cost(query) <= self.budget)
+    }
+
+    /// Answers that this and earlier sessions paid for.
+    pub fn paid(&self) -> usize {
+        let entries = self.ledger.entries.iter();
+        entries.filter(|e| !e.imported).count()
     }
 
     /// N of a size.
@@ -155,9 +166,13 @@ impl<'a> Session<'a> {
         let answer = match self.oracle.ask(query)? {
             Reply::Answered(answer) => answer,
             Reply::OverBudget(words) => {
-                self.ledger.open = None;
+                self.ledger.refused(query)?;
                 self.refusal = Some(words);
                 return Ok(None);
+            }
+            Reply::Refused(words) => {
+                self.ledger.refused(query)?;
+                return Err(Error::input(words));
             }
         };
         let entry = Entry {
@@ -172,6 +187,13 @@ impl<'a> Session<'a> {
         let spent = self.spent();
         (self.tell)(why, &entry, false, spent);
         Ok(Some(entry))
+    }
+
+    fn may_be_asked(&self, query: &Query) -> bool {
+        match self.oracle.listed() {
+            Some(list) => list.iter().any(|q| q.same(query)),
+            None => self.oracle.space().holds(query),
+        }
     }
 
     /// The question that will really be put.

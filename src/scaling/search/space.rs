@@ -133,6 +133,24 @@ impl Space {
         sizes
     }
 
+    /// Whether `query` lies within the bounds; of budgets, between the least and the greatest.
+    pub fn holds(&self, query: &Query) -> bool {
+        /// Three digits may round a bound.
+        const ROUNDED: f64 = 0.006;
+        let within = |x: u32, (low, high): (u32, u32)| (low..=high).contains(&x);
+        let near = |x: f64, low: f64, high: f64| {
+            (low * (1.0 - ROUNDED)..=high * (1.0 + ROUNDED)).contains(&x)
+        };
+        let (low, high) = self.learning_rate;
+        let flops = &self.train_flops;
+        within(query.d_model, self.d_model)
+            && within(query.num_layers, self.num_layers)
+            && within(query.num_heads, self.num_heads)
+            && self.batch_size.contains(&query.batch_size)
+            && near(query.learning_rate, low, high)
+            && near(query.train_flops, flops[0], flops[flops.len() - 1])
+    }
+
     /// The nearest learning rate that may be asked.
     pub fn clamp_lr(&self, lr: f64) -> f64 {
         lr.clamp(self.learning_rate.0, self.learning_rate.1)

@@ -41,7 +41,7 @@ impl Table {
         }
         let (queries, losses): (Vec<Query>, Vec<f64>) = rows.into_iter().unzip();
         Ok(Table {
-            name: format!("table:{at}"),
+            name: format!("table:{at} {}", fingerprint(&queries, &losses)),
             space: around(&queries),
             queries,
             losses,
@@ -68,12 +68,18 @@ impl Oracle for Table {
                 loss: self.losses[row],
                 total_flops_used: None,
             })),
-            None => Err(Error::input(format!(
-                "{query} is not in the table {}",
-                self.name.trim_start_matches("table:")
-            ))),
+            None => Err(Error::input(format!("{query} is not in {}", self.name))),
         }
     }
+}
+
+/// A short hash of the rows: a table that was edited is another oracle.
+fn fingerprint(queries: &[Query], losses: &[f64]) -> String {
+    let mut hasher = blake3::Hasher::new();
+    for (query, loss) in queries.iter().zip(losses) {
+        hasher.update(format!("{query} loss={loss}\n").as_bytes());
+    }
+    hasher.finalize().to_hex()[..8].to_string()
 }
 
 /// The bounds that the rows themselves show.
@@ -105,8 +111,8 @@ fn around(queries: &[Query]) -> Space {
 type Rows = Vec<(Query, f64)>;
 
 fn json(at: &str, text: &str) -> Result<Rows> {
-    let value: Value = serde_json::from_str(text)
-        .map_err(|e| Error::input(format!("{at}: the JSON cannot be read ({e})")))?;
+    let value =
+        lenient(text).map_err(|e| Error::input(format!("{at}: the JSON cannot be read ({e})")))?;
     rows(at, &value)
 }
 
@@ -137,9 +143,9 @@ fn lines(at: &str, text: &str) -> Result<Rows> {
         let row: Map<String, Value> = serde_json::from_str(line)
             .map_err(|e| Error::input(format!("{at}: the JSON cannot be read ({e})")))?;
         // What a search writes besides its answers.
-        if row.contains_key("oracle")
-            || row.contains_key("asking")
-            || row.get("loss") == Some(&Value::Null)
+        if ["oracle", "asking", "refused"]
+            .iter()
+            .any(|k| row.contains_key(*k))
         {
             continue;
         }
@@ -153,15 +159,20 @@ fn csv(at: &str, text: &str) -> Result<Rows> {
     let Some((_, header)) = records.next() else {
         return Ok(Vec::new());
     };
+    // As tables of points are read.
+    let separator = ['\t', ';', ',']
+        .into_iter()
+        .find(|c| header.contains(*c))
+        .unwrap_or(',');
     let names: Vec<&str> = header
-        .split(',')
+        .split(separator)
         .map(|n| n.trim().trim_matches('"'))
         .collect();
     let mut rows = Vec::new();
     for (i, line) in records {
         let at = format!("{at}, line {}", i + 1);
         let cells: Vec<&str> = line
-            .split(',')
+            .split(separator)
             .map(|c| c.trim().trim_matches('"'))
             .collect();
         if cells.len() != names.len() {
@@ -179,6 +190,34 @@ fn csv(at: &str, text: &str) -> Result<Rows> {
         push(&mut rows, &at, &row.collect())?;
     }
     Ok(rows)
+}
+
+/// A final loss: infinite where training diverged, which is written as null, NaN or infinity; `None` where it is no loss.
+pub(super) fn loss(value: &Value) -> Option<f64> {
+    let x = match value {
+        Value::Null => f64::INFINITY,
+        Value::String(text) => text.trim().parse().ok().filter(|x: &f64| !x.is_finite())?,
+        other => other.as_f64()?,
+    };
+    match x.is_finite() {
+        true => (x > 0.0).then_some(x),
+        false => Some(f64::INFINITY),
+    }
+}
+
+/// JSON as Python writes it: NaN and Infinity, which are not of the standard, are read as null.
+pub(super) fn lenient(text: &str) -> serde_json::Result<Value> {
+    serde_json::from_str(text).or_else(|error| {
+        // Every other piece lies within quotes; a text with escaped quotes is left to the first reader.
+        let mut pieces: Vec<String> = text.split('"').map(str::to_string).collect();
+        for piece in pieces.iter_mut().step_by(2) {
+            *piece = piece
+                .replace("-Infinity", "null")
+                .replace("Infinity", "null")
+                .replace("NaN", "null");
+        }
+        serde_json::from_str(&pieces.join("\"")).map_err(|_| error)
+    })
 }
 
 fn push(rows: &mut Rows, at: &str, row: &Map<String, Value>) -> Result<()> {
@@ -211,7 +250,16 @@ fn push(rows: &mut Rows, at: &str, row: &Map<String, Value>) -> Result<()> {
         learning_rate: number("learning_rate")?,
         train_flops: number("train_flops")?,
     };
-    rows.push((query, number("loss")?));
+    let loss = match row.get("loss").map(|value| (value, loss(value))) {
+        Some((_, Some(loss))) => loss,
+        Some((value, None)) => {
+            return Err(Error::input(format!(
+                "{at}: loss is {value}, not a number above 0"
+            )));
+        }
+        None => number("loss")?,
+    };
+    rows.push((query, loss));
     Ok(())
 }
 
@@ -234,6 +282,8 @@ mod unit {
         let csv = read(&format!("{HEADER}64,2,2,128,1e-3,1e13,5.5\n")).unwrap();
         let row = r#"{"d_model":64,"num_layers":2,"num_heads":2,"batch_size":128,"learning_rate":0.001,"train_flops":1e13,"loss":5.5}"#;
         for text in [
+            format!("{HEADER}64,2,2,128,1e-3,1e13,5.5\n").replace(',', ";"),
+            format!("{HEADER}64,2,2,128,1e-3,1e13,5.5\n").replace(',', "\t"),
             format!("[{row}]"),
             format!("{{\"previous_runs\":[{row}]}}"),
             format!("{{\"oracle\":\"x\"}}\n{row}\n"),
@@ -250,8 +300,26 @@ mod unit {
             said(&format!("{HEADER}64,2,2,128,NaN,1e13,5.5\n")).contains("line 2: learning_rate")
         );
         assert!(said("d_model,loss\n64,3\n").contains("there is no num_layers"));
+        let name = |loss: &str| {
+            let table = read(&format!("{HEADER}64,2,2,128,1e-3,1e13,{loss}\n"));
+            let name = table.unwrap().name;
+            name.rsplit_once(' ').unwrap().1.to_string()
+        };
+        assert_eq!(name("5.5"), name("5.50"));
+        assert_ne!(name("5.5"), name("5.6"));
         assert!(said(HEADER).contains("holds no answered query"));
         assert!(said("[1]").contains("entry 1 is no object"));
+        assert!(said(&format!("{HEADER}64,2,2,128,1e-3,1e13,-4\n")).contains("loss is -4"));
+        let row = |loss: &str| {
+            format!(
+                r#"[{{"d_model":64,"num_layers":2,"num_heads":2,"batch_size":128,"learning_rate":1e-3,"train_flops":1e13,"loss":{loss}}}]"#
+            )
+        };
+        for diverged in ["null", "NaN", "Infinity", "\"nan\""] {
+            assert_eq!(read(&row(diverged)).unwrap().losses, [f64::INFINITY]);
+        }
+        assert!(said(&row("0")).contains("loss is 0"));
+        assert!(said(&row("\"x\"")).contains("loss is \"x\""));
         let mut table = read(&format!("{HEADER}64,2,2,128,1e-3,1e13,5.5\n")).unwrap();
         let other = Query {
             d_model: 128,
@@ -262,7 +330,7 @@ mod unit {
                 .ask(&other)
                 .unwrap_err()
                 .to_string()
-                .contains("is not in the table")
+                .contains("is not in table:")
         );
     }
 

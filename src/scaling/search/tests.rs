@@ -10,6 +10,8 @@ use std::sync::atomic::AtomicBool;
 
 const BUDGET: f64 = 2e18;
 const TARGET: f64 = 1e19;
+/// How a note begins that two methods differ.
+const DISAGREE: &str = " put the target's best N ";
 
 fn run(oracle: &mut dyn Oracle, budget: f64, options: &Options) -> crate::error::Result<Outcome> {
     let stop = AtomicBool::new(false);
@@ -84,13 +86,13 @@ fn vertex(row: &[(f64, f64)]) -> Option<f64> {
 #[test]
 fn closer_to_the_truth_than_a_sweep_of_the_same_cost() {
     println!(
-        "noise    N off, search   naive argmin  naive parabola   loss off   spent     runs  N in 90 %  loss in 90 %"
+        "noise    N off, search   naive argmin  naive parabola   loss off   spent     runs  N in 90 %  loss in 90 %  lr off > 2×  disagreements"
     );
-    for noise in [0.002, 0.005, 0.01] {
+    for noise in [0.002, 0.005, 0.01, 0.02] {
         let seeds = 10;
         let (mut n_off, mut loss_off, mut argmin, mut parabola, mut spent, mut runs) =
             (vec![], vec![], vec![], vec![], 0.0, 0);
-        let (mut n_in, mut loss_in) = (0, 0);
+        let (mut n_in, mut loss_in, mut lr_off, mut told) = (0, 0, 0, 0);
         for seed in 0..seeds {
             let spec = format!("noise={noise},seed={seed}");
             let mut oracle = Simulated::parse(&spec, Space::cs336()).unwrap();
@@ -98,7 +100,14 @@ fn closer_to_the_truth_than_a_sweep_of_the_same_cost() {
             let options = Options::of_target(TARGET);
             let outcome = run(&mut oracle, BUDGET, &options).unwrap();
             assert!(outcome.spent <= BUDGET);
+            told += outcome
+                .notes
+                .iter()
+                .filter(|n| n.contains(DISAGREE))
+                .count();
             let f = outcome.forecast.unwrap();
+            let lr = f.architecture.learning_rate / oracle.best_lr(f.architecture.params);
+            lr_off += usize::from(lr.ln().abs() > 2f64.ln());
             n_off.push((f.n_opt.value / truth.0).ln().abs());
             n_in += usize::from((f.n_opt.low..=f.n_opt.high).contains(&truth.0));
             let best = oracle.law.loss(truth.0, truth.1);
@@ -114,7 +123,7 @@ fn closer_to_the_truth_than_a_sweep_of_the_same_cost() {
         let worst = n_off.iter().fold(0.0, |a: f64, b| a.max(*b));
         let (ours, theirs) = (median(&mut n_off), median(&mut argmin));
         println!(
-            "{noise:<8} {:>5.1} % (worst {:>4.1})  {:>6.1} %  {:>9.1} %     {:>9.4}   {:.2e}  {:>4}  {n_in:>3}/{seeds}  {loss_in:>6}/{seeds}",
+            "{noise:<8} {:>5.1} % (worst {:>4.1})  {:>6.1} %  {:>9.1} %     {:>9.4}   {:.2e}  {:>4}  {n_in:>3}/{seeds}  {loss_in:>6}/{seeds}  {lr_off:>8}/{seeds}  {told:>6}",
             100.0 * ours,
             100.0 * worst,
             100.0 * theirs,
@@ -319,6 +328,7 @@ mod properties {
             match outcome {
                 Ok(o) => {
                     prop_assert!((o.spent - oracle.charged).abs() <= 1e-9 * budget);
+                    prop_assert!(o.paid <= most);
                     if let Some(f) = o.forecast {
                         prop_assert!(f.n_opt.value.is_finite() && f.loss.value.is_finite());
                         prop_assert!(f.n_opt.low <= f.n_opt.high);
@@ -366,4 +376,87 @@ fn a_search_in_pieces_asks_what_a_search_in_one_asks() {
         }
     }
     assert_eq!(pieces.asked, whole.asked);
+}
+
+/// A service whose bounds are narrower than the space that is searched.
+struct Picky {
+    of: Strict,
+    most_width: u32,
+}
+
+impl Oracle for Picky {
+    fn name(&self) -> String {
+        "picky".into()
+    }
+    fn space(&self) -> &Space {
+        self.of.space()
+    }
+    fn ask(&mut self, q: &super::Query) -> crate::error::Result<Reply> {
+        match q.d_model > self.most_width {
+            true => Ok(Reply::Refused(format!("{q}: d_model is too large"))),
+            false => self.of.ask(q),
+        }
+    }
+}
+
+#[test]
+fn a_refused_question_costs_nothing_and_is_not_asked_for_good() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("s.jsonl");
+    let options = Options::of_target(TARGET);
+    let stop = AtomicBool::new(false);
+    let mut tell = |_: &str, _: &super::ledger::Entry, _: bool, _: f64| {};
+    let mut picky = Picky {
+        of: Strict::new(Space::cs336()),
+        most_width: 300,
+    };
+    let ledger = Ledger::open(&path, "picky").unwrap();
+    let mut session = Session::start(&mut picky, ledger, BUDGET, &stop, &mut tell).unwrap();
+    let said = search(&mut session, &options).unwrap_err().to_string();
+    assert!(said.contains("too large"), "{said}");
+    let spent = session.spent();
+    drop(session);
+    assert!(spent > 0.0 && (spent - picky.of.charged).abs() < 1.0);
+
+    // A question of a killed process that the narrower space does not hold is not put again.
+    let mut ledger = Ledger::open(&path, "picky").unwrap();
+    assert!(ledger.open.is_empty());
+    let wide = Size {
+        d_model: 512,
+        num_layers: 4,
+        num_heads: 8,
+    };
+    ledger.asking(&wide.query(128, 1e-3, 1e13)).unwrap();
+    drop(ledger);
+    picky.of.of.space.d_model.1 = 300;
+    let ledger = Ledger::open(&path, "picky").unwrap();
+    let mut session = Session::start(&mut picky, ledger, BUDGET, &stop, &mut tell).unwrap();
+    let outcome = search(&mut session, &options).unwrap();
+    // It may have been charged, and goes on counting.
+    assert!((outcome.spent - picky.of.charged - 1e13).abs() < 1.0);
+    assert!(outcome.spent <= BUDGET);
+}
+
+/// A larger budget would probe at a dearer level; what is answered already serves.
+#[test]
+fn probes_of_another_budget_are_not_paid_for_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("s.jsonl");
+    let stop = AtomicBool::new(false);
+    let mut oracle = Strict::new(Space::cs336());
+    let mut laws = Vec::new();
+    for budget in [BUDGET / 30.0, BUDGET, BUDGET] {
+        let mut probes = 0;
+        let mut tell = |why: &str, _: &super::ledger::Entry, free: bool, _: f64| {
+            probes += usize::from(why == "learning rate" && !free);
+        };
+        let ledger = Ledger::open(&path, "strict").unwrap();
+        let mut session = Session::start(&mut oracle, ledger, budget, &stop, &mut tell).unwrap();
+        let outcome = search(&mut session, &Options::of_target(TARGET)).unwrap();
+        drop(session);
+        assert_eq!(probes > 0, laws.is_empty());
+        assert_eq!(outcome.new == 0, laws.len() == 2);
+        laws.push(outcome.lr);
+    }
+    assert!(laws.iter().all(|l| *l == laws[0]), "{laws:?}");
 }

@@ -83,8 +83,9 @@ impl Service {
             Err(e) => return Err(unclear(e)),
         };
         match status {
-            200..=299 => serde_json::from_str(&text)
-                .map_err(|_| Failure::Unclear("its answer is no JSON".into())),
+            200..=299 => {
+                table::lenient(&text).map_err(|_| Failure::Unclear("its answer is no JSON".into()))
+            }
             408 | 429 | 500.. => Err(Failure::Unclear(format!("HTTP status {status}"))),
             _ => Err(Failure::Refused {
                 status,
@@ -214,12 +215,18 @@ impl Oracle for Service {
     fn ask(&mut self, query: &Query) -> Result<Reply> {
         let attempt = || {
             let value = self.get("/loss", Some(query))?;
-            match value.get("loss").and_then(Value::as_f64) {
-                Some(loss) if loss.is_finite() => Ok(Answer {
+            let Some(given) = value.get("loss") else {
+                return Err(Failure::Unclear("its answer holds no loss".into()));
+            };
+            match table::loss(given) {
+                Some(loss) => Ok(Answer {
                     loss,
-                    total_flops_used: value.get("total_flops_used").and_then(Value::as_f64),
+                    total_flops_used: total_in(&value),
                 }),
-                _ => Err(Failure::Unclear("its answer holds no loss".into())),
+                None => Err(Failure::Unclear(format!(
+                    "it gives a loss of {}, not a number above 0",
+                    message(&given.to_string())
+                ))),
             }
         };
         match self.patiently(attempt, || self.found(query))? {
@@ -229,7 +236,9 @@ impl Oracle for Service {
                 let budget = lower.contains("budget") || lower.contains("total_flops");
                 match budget || status == 402 {
                     true => Ok(Reply::OverBudget(words)),
-                    false => Err(self.refused(&query.to_string(), status, &words)),
+                    false => Ok(Reply::Refused(
+                        self.refused(&query.to_string(), status, &words).to_string(),
+                    )),
                 }
             }
         }
