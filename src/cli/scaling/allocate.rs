@@ -7,7 +7,7 @@ use super::FitFlags;
 use super::input::Input;
 use crate::error::{Error, Result};
 use crate::files;
-use crate::scaling::allocate::{Allocation, Architecture, Counted, Estimate, Request, allocate};
+use crate::scaling::allocate::{Allocation, Architecture, Counted, Estimate, Request, allocate, within};
 use crate::scaling::bootstrap::bootstrap;
 use crate::scaling::parametric::{self, ParametricFit};
 use clap::ValueEnum;
@@ -80,6 +80,7 @@ pub fn run(args: Args) -> Result<()> {
         )
     });
     let found = allocate(&fit.law, draws.as_ref(), &args.request())?;
+    within(&input.points, &found)?;
     let mut written = String::new();
     if let Some(path) = &args.recipe {
         files::write(path, found.architecture.to_recipe().as_bytes())?;
@@ -124,12 +125,7 @@ fn notes(input: &Input, found: &Allocation, fit: &ParametricFit) -> Vec<String> 
             "the budget is {beyond:.1} times the largest that was fitted ({largest:.2e} FLOPs): an extrapolation"
         ));
     }
-    if fit.agree < 0.5 {
-        notes.push(format!(
-            "{:.0} % of the starts end at this law: look at its intervals",
-            fit.agree * 100.0
-        ));
-    }
+    notes.extend(fit.doubt());
     notes.extend(found.notes.iter().cloned());
     notes
 }

@@ -178,10 +178,11 @@ pub fn notes(found: &Comparison, request: &Request) -> Vec<String> {
     if let Some(Ok(envelope)) = &found.envelope {
         notes.extend(envelope.notes.iter().cloned());
     }
-    if let Some(Ok(parametric)) = &found.parametric
-        && let Err(why) = &parametric.held_out
-    {
-        notes.push(format!("parametric, held out: {why}"));
+    if let Some(Ok(parametric)) = &found.parametric {
+        notes.extend(parametric.fit.doubt());
+        if let Err(why) = &parametric.held_out {
+            notes.push(format!("parametric, held out: {why}"));
+        }
     }
     for (name, why) in [
         (
