@@ -150,7 +150,11 @@ pub fn allocate(
         )));
     }
     let estimate = |value: f64, of: &dyn Fn(&ScalingLaw) -> f64| {
-        let interval = bootstrap.map(|b| b.interval(request.level, of));
+        let of_optimum = |law: &ScalingLaw| match law.has_optimum() {
+            true => of(law),
+            false => f64::NAN,
+        };
+        let interval = bootstrap.map(|b| b.interval(request.level, of_optimum));
         let interval = interval.filter(|(low, high)| low.is_finite() && high.is_finite());
         Estimate {
             value,
@@ -189,7 +193,8 @@ pub fn allocate(
     }
     let architecture = built.remove(0);
     built.retain(|other| other.penalty <= LARGEST_PENALTY);
-    let notes = notes(&architecture, n, flops);
+    let mut notes = notes(&architecture, n, flops);
+    notes.extend(bootstrap.and_then(Bootstrap::without_optimum));
     Ok(Allocation {
         request: *request,
         params: estimate(n, &|law| law.optimum(flops).0),

@@ -67,6 +67,18 @@ fn counts(points: &[Point], rng: &mut Mersenne) -> Option<Vec<u32>> {
 }
 
 impl Bootstrap {
+    /// A sentence on the draws that intervals of an optimum leave out.
+    pub fn without_optimum(&self) -> Option<String> {
+        let without = self.draws.iter().filter(|d| !d.has_optimum()).count();
+        (without > 0).then(|| {
+            format!(
+                "{without} of {} resamples have no optimum, alpha or beta not being positive; the intervals of \
+                 N, D and the loss there leave them out",
+                self.draws.len()
+            )
+        })
+    }
+
     /// The central `level` (0.95, say) of a quantity; percentiles interpolated between draws.
     pub fn interval(&self, level: f64, of: impl Fn(&ScalingLaw) -> f64) -> (f64, f64) {
         let mut values = self.values(of);

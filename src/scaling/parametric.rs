@@ -258,10 +258,9 @@ fn told_apart(points: &[Point]) -> Result<()> {
     let seen = if correlation < 0.0 {
         "every model here spends about the same compute".to_string()
     } else if high <= 1.25 * low {
-        format!(
-            "every model here has about {:.3} tokens a parameter",
-            (low * high).sqrt()
-        )
+        let ratio = (low * high).sqrt();
+        let digits = if ratio < 10.0 { 2 } else { 0 };
+        format!("every model here has about {ratio:.digits$} tokens a parameter")
     } else {
         "the tokens here follow from the parameters".to_string()
     };

@@ -7,7 +7,9 @@ use super::FitFlags;
 use super::input::Input;
 use crate::error::{Error, Result};
 use crate::files;
-use crate::scaling::allocate::{Allocation, Architecture, Counted, Estimate, Request, allocate, within};
+use crate::scaling::allocate::{
+    Allocation, Architecture, Counted, Estimate, Request, allocate, within,
+};
 use crate::scaling::bootstrap::bootstrap;
 use crate::scaling::parametric::{self, ParametricFit};
 use clap::ValueEnum;
