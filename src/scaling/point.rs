@@ -220,7 +220,12 @@ fn counted_otherwise(points: &[Point]) -> Option<String> {
     ratios.sort_by(f64::total_cmp);
     let (low, high) = (*ratios.first()?, *ratios.last()?);
     let off = low < 1.0 - COUNTED_OTHERWISE || high > 1.0 + COUNTED_OTHERWISE;
-    off.then(|| format!("the file's FLOPs are {low:.2} to {high:.2} times 6·N·D"))
+    let (low, high) = (format!("{low:.2}"), format!("{high:.2}"));
+    let range = match low == high {
+        true => low,
+        false => format!("{low} to {high}"),
+    };
+    off.then(|| format!("the file's FLOPs are {range} times 6·N·D"))
 }
 
 #[cfg(test)]

@@ -164,13 +164,13 @@ fn words(input: &Input, found: &Allocation, fit: &ParametricFit) -> String {
     for other in &found.alternatives {
         let _ = writeln!(
             out,
-            "  {:<30}{:>9}{:>9}{:>9}{:>10.4}{:>10.4}",
+            "  {:<30}{:>9}{:>9}{:>9}{:>10.4}{:>10}",
             shape(other),
             count(other.params),
             count(other.tokens),
             thousands(other.steps),
             other.loss.value,
-            other.penalty
+            nats(other.penalty)
         );
     }
     out.push('\n');
@@ -182,15 +182,22 @@ fn words(input: &Input, found: &Allocation, fit: &ParametricFit) -> String {
 
 fn shape(of: &Architecture) -> String {
     format!(
-        "{} layers × {}, {} heads",
-        of.model.n_layer, of.model.n_embd, of.model.n_head
+        "{} × {}, {}",
+        plural(of.model.n_layer, "layer"),
+        of.model.n_embd,
+        plural(of.model.n_head, "head")
     )
+}
+
+/// Without the sign of a rounded nothing.
+fn nats(x: f64) -> String {
+    format!("{:.4}", (x * 1e4).round() / 1e4 + 0.0)
 }
 
 fn architecture(of: &Architecture) -> String {
     format!(
         "llama, {} of {}, MLP {}: {} parameters\n{} steps of {} tokens ({} sequences), {} tokens in all, \
-         peak LR {}, warm-up {} steps\n{:.3e} FLOPs by 6·N·D, {:.3e} executed; loss {} nats, {:.4} over the best",
+         peak LR {}, warm-up {} steps\n{:.3e} FLOPs by 6·N·D, {:.3e} executed; loss {} nats, {} over the best",
         shape(of),
         of.model.head_dim,
         of.model.intermediate_size,
@@ -204,7 +211,7 @@ fn architecture(of: &Architecture) -> String {
         of.flops,
         of.executed_flops,
         estimate(&of.loss, |x| format!("{x:.4}")),
-        of.penalty
+        nats(of.penalty)
     )
 }
 

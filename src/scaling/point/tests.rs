@@ -133,10 +133,7 @@ fn a_suites_directory() {
             kind: Some("cooldown".into()),
         }]
     );
-    assert_eq!(
-        read.notes,
-        ["the file's FLOPs are 1.25 to 1.25 times 6·N·D"]
-    );
+    assert_eq!(read.notes, ["the file's FLOPs are 1.25 times 6·N·D"]);
 }
 
 #[test]
