@@ -196,7 +196,9 @@ fn alone(approach: Approach, found: &Comparison) -> Result<()> {
     .into_iter()
     .flatten()
     .collect();
-    match (approach, found.rows.is_empty()) {
+    // A law without an optimum has no row, and is worth its constants.
+    let nothing = found.rows.is_empty() && !matches!(found.parametric, Some(Ok(_)));
+    match (approach, nothing) {
         (_, false) => Ok(()),
         // What keeps the parametric law from these data keeps everything.
         (Approach::All, true) => Err(Error::input(why.last().map_or("nothing to fit", |w| w))),

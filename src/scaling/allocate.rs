@@ -11,7 +11,8 @@ use crate::model::ModelConfig;
 use crate::model::flops::{ForwardFlops, ParamCount};
 use crate::scaling::bootstrap::Bootstrap;
 use crate::scaling::law::ScalingLaw;
-use crate::scaling::point::FLOPS_A_PAIR;
+use crate::scaling::parametric::tokens_a_parameter;
+use crate::scaling::point::{FLOPS_A_PAIR, Point};
 use serde::Serialize;
 
 /// Which parameters the law's N counts; see [`ParamCount`].
@@ -125,6 +126,8 @@ const RULES: std::ops::RangeInclusive<f64> = 25e6..=110e6;
 const FEWEST_STEPS: f64 = 500.0;
 /// The closest model may be off by this factor in N; further away the budget suits no model of this vocabulary.
 const FARTHEST: f64 = 2.0;
+/// Nor may its tokens a parameter be off by this factor from those of the models fitted.
+const FARTHEST_RATIO: f64 = 100.0;
 const ALTERNATIVES: usize = 4;
 /// A model that costs more, in nats, is no alternative.
 const LARGEST_PENALTY: f64 = 0.01;
@@ -147,7 +150,11 @@ pub fn allocate(
         )));
     }
     let estimate = |value: f64, of: &dyn Fn(&ScalingLaw) -> f64| {
-        let interval = bootstrap.map(|b| b.interval(request.level, of));
+        let of_optimum = |law: &ScalingLaw| match law.has_optimum() {
+            true => of(law),
+            false => f64::NAN,
+        };
+        let interval = bootstrap.map(|b| b.interval(request.level, of_optimum));
         let interval = interval.filter(|(low, high)| low.is_finite() && high.is_finite());
         Estimate {
             value,
@@ -186,7 +193,8 @@ pub fn allocate(
     }
     let architecture = built.remove(0);
     built.retain(|other| other.penalty <= LARGEST_PENALTY);
-    let notes = notes(&architecture, n, flops);
+    let mut notes = notes(&architecture, n, flops);
+    notes.extend(bootstrap.and_then(Bootstrap::without_optimum));
     Ok(Allocation {
         request: *request,
         params: estimate(n, &|law| law.optimum(flops).0),
@@ -196,6 +204,19 @@ pub fn allocate(
         alternatives: built,
         notes,
     })
+}
+
+/// # Errors
+/// An optimum whose tokens a parameter are far from any of the models fitted: the law says nothing there.
+pub fn within(points: &[Point], found: &Allocation) -> Result<()> {
+    let (low, high) = tokens_a_parameter(points);
+    let wanted = found.tokens.value / found.params.value;
+    if (low / FARTHEST_RATIO..=high * FARTHEST_RATIO).contains(&wanted) {
+        return Ok(());
+    }
+    Err(Error::input(format!(
+        "the fit's optimum has {wanted:.1e} tokens a parameter and the models {low:.1e} to {high:.1e}, too far away to believe; add runs of one size at other lengths"
+    )))
 }
 
 fn check(law: &ScalingLaw, request: &Request) -> Result<()> {
@@ -220,8 +241,7 @@ fn check(law: &ScalingLaw, request: &Request) -> Result<()> {
             )));
         }
     }
-    let rising = law.alpha > 0.0 && law.beta > 0.0 && law.a > 0.0 && law.b > 0.0;
-    if !rising {
+    if !law.has_optimum() {
         return Err(Error::input(format!(
             "the law has no optimum: alpha {:.3} and beta {:.3} must both be positive, so that both more parameters and more tokens help",
             law.alpha, law.beta

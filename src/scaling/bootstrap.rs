@@ -6,7 +6,7 @@
 mod mersenne;
 
 use crate::scaling::law::ScalingLaw;
-use crate::scaling::parametric::{FitOptions, ParametricFit, Refits};
+use crate::scaling::parametric::{FEWEST_VALUES, FitOptions, ParametricFit, Refits, distinct};
 use crate::scaling::point::Point;
 use mersenne::Mersenne;
 use rayon::prelude::*;
@@ -15,7 +15,7 @@ use rayon::prelude::*;
 pub const RESAMPLES: usize = 4000;
 /// Epoch's seed.
 pub const SEED: u64 = 42;
-/// A resample that leaves one size or one number of tokens is drawn again, this often at most.
+/// A resample that leaves fewer than three sizes or token counts is drawn again, this often at most.
 const DRAWS_AGAIN: usize = 100;
 
 /// Laws fitted to resampled points.
@@ -60,14 +60,25 @@ fn counts(points: &[Point], rng: &mut Mersenne) -> Option<Vec<u32>> {
             counts[rng.below(points.len())] += 1;
         }
         let drawn = || points.iter().zip(&counts).filter(|(_, c)| **c > 0);
-        let (first, _) = drawn().next()?;
-        let sizes = drawn().any(|(p, _)| p.params != first.params);
-        let tokens = drawn().any(|(p, _)| p.tokens != first.tokens);
-        (sizes && tokens).then_some(counts)
+        let sizes = distinct(drawn().map(|(p, _)| p.params));
+        let tokens = distinct(drawn().map(|(p, _)| p.tokens));
+        (sizes.min(tokens) >= FEWEST_VALUES).then_some(counts)
     })
 }
 
 impl Bootstrap {
+    /// A sentence on the draws that intervals of an optimum leave out.
+    pub fn without_optimum(&self) -> Option<String> {
+        let without = self.draws.iter().filter(|d| !d.has_optimum()).count();
+        (without > 0).then(|| {
+            format!(
+                "{without} of {} resamples have no optimum, alpha or beta not being positive; the intervals of \
+                 N, D and the loss there leave them out",
+                self.draws.len()
+            )
+        })
+    }
+
     /// The central `level` (0.95, say) of a quantity; percentiles interpolated between draws.
     pub fn interval(&self, level: f64, of: impl Fn(&ScalingLaw) -> f64) -> (f64, f64) {
         let mut values = self.values(of);

@@ -131,7 +131,9 @@ pub fn compare(points: &[Point], curves: Option<&[Curve]>, request: &Request) ->
     if let Some(Ok(found)) = &envelope {
         rows.extend(envelope_rows(found, request));
     }
-    if let Some(Ok(found)) = &parametric {
+    if let Some(Ok(found)) = &parametric
+        && found.fit.law.has_optimum()
+    {
         rows.push(parametric_row(found, request));
     }
     Comparison {
@@ -139,6 +141,23 @@ pub fn compare(points: &[Point], curves: Option<&[Curve]>, request: &Request) ->
         envelope,
         parametric,
         rows,
+    }
+}
+
+impl Parametric {
+    /// Sentences on what of the fit and of its resamples has no optimum.
+    pub fn without_optimum(&self) -> Vec<String> {
+        let mut notes = Vec::new();
+        let law = &self.fit.law;
+        if !law.has_optimum() {
+            notes.push(format!(
+                "the parametric law has no optimum: alpha {:.3} and beta {:.3} must both be positive, so that both \
+                 more parameters and more tokens help; its row is left out",
+                law.alpha, law.beta
+            ));
+        }
+        notes.extend(self.bootstrap.without_optimum());
+        notes
     }
 }
 
@@ -247,10 +266,12 @@ fn of_laws(
 
 fn parametric_row(found: &Parametric, request: &Request) -> Row {
     let estimate = |of: &dyn Fn(&super::law::ScalingLaw) -> f64| {
-        let (low, high) = match found.bootstrap.draws.is_empty() {
-            true => (f64::NAN, f64::NAN),
-            false => found.bootstrap.interval(request.level, of),
+        // Draws without an optimum have nothing to say of one.
+        let of_optimum = |law: &super::law::ScalingLaw| match law.has_optimum() {
+            true => of(law),
+            false => f64::NAN,
         };
+        let (low, high) = found.bootstrap.interval(request.level, of_optimum);
         let value = of(&found.fit.law);
         Estimate { value, low, high }
     };
@@ -300,6 +321,40 @@ mod tests {
         assert_eq!(interval(values.clone(), 0.5), (25.0, 75.0));
         assert_eq!(interval(values, 0.0), (50.0, 50.0));
         assert!(interval(Vec::new(), 0.9).0.is_nan());
+    }
+
+    #[test]
+    fn a_law_without_an_optimum_has_constants_and_no_row() {
+        let falling = ScalingLaw {
+            e: 1.7,
+            a: 400.0,
+            b: 900.0,
+            alpha: 0.34,
+            beta: -0.1,
+        };
+        let rising = ScalingLaw {
+            beta: 0.3,
+            ..falling
+        };
+        let fit = |law| Parametric {
+            fit: ParametricFit {
+                law,
+                objective: 0.0,
+                starts: 1,
+                agree: 1.0,
+                points: 9,
+            },
+            bootstrap: Bootstrap {
+                draws: vec![rising, falling, rising],
+                resamples: 3,
+            },
+            held_out: Err("none".into()),
+            seconds: (0.0, 0.0),
+        };
+        let notes = fit(falling).without_optimum();
+        assert!(notes[0].contains("no optimum"), "{notes:?}");
+        assert!(notes[1].contains("1 of 3 resamples"), "{notes:?}");
+        assert_eq!(fit(rising).without_optimum().len(), 1);
     }
 
     #[test]

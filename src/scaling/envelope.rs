@@ -96,16 +96,42 @@ pub fn fit(curves: &[Curve], resamples: usize, seed: u64) -> Result<Envelope> {
             (table.laws(&staircase.steps), through(&staircase.crossings))
         })
         .collect();
+    let mut notes = notes(curves, &staircase);
+    let crossings = through(&staircase.crossings);
+    let draws: Vec<Laws> = drawn.iter().filter_map(|d| d.0).collect();
+    let crossings_draws: Vec<Laws> = drawn.iter().filter_map(|d| d.1).collect();
+    let mut enough = |what: &str, draws: Vec<Laws>| {
+        if draws.len() < resamples {
+            notes.push(survivors(what, draws.len(), resamples));
+        }
+        match 2 * draws.len() < resamples {
+            true => Vec::new(),
+            false => draws,
+        }
+    };
     Ok(Envelope {
-        draws: drawn.iter().filter_map(|d| d.0).collect(),
-        crossings_draws: drawn.iter().filter_map(|d| d.1).collect(),
+        draws: enough("the envelope", draws),
+        crossings_draws: match crossings {
+            Some(_) => enough("envelope crossings", crossings_draws),
+            None => Vec::new(),
+        },
+        crossings,
         laws,
-        crossings: through(&staircase.crossings),
         held_out: held_out(&staircase.crossings),
-        notes: notes(curves, &staircase),
         steps: staircase.steps.iter().map(|s| table.step(s)).collect(),
         kept: staircase.kept,
+        notes,
     })
+}
+
+/// Resamples that lose a size lose crossings, and the ones left are those that agree with the fit: an interval of few
+/// is too narrow.
+fn survivors(what: &str, left: usize, resamples: usize) -> String {
+    let shown = match 2 * left < resamples {
+        true => "too few for an interval",
+        false => "the interval is of these",
+    };
+    format!("{what}: {left} of {resamples} resamples of the curves still have a slope; {shown}")
 }
 
 /// How far the line through the lower crossings misses the upper third of them.

@@ -18,6 +18,13 @@ impl ScalingLaw {
         self.e + self.a / n.powf(self.alpha) + self.b / d.powf(self.beta)
     }
 
+    /// Whether both more parameters and more tokens help, so that some N is best at each compute.
+    pub fn has_optimum(&self) -> bool {
+        [self.alpha, self.beta, self.a, self.b]
+            .iter()
+            .all(|x| *x > 0.0)
+    }
+
     /// a of N ∝ Cᵃ along the optimum: β/(α + β).
     pub fn exponent(&self) -> f64 {
         self.beta / (self.alpha + self.beta)

@@ -44,8 +44,28 @@ pub struct ParametricFit {
     pub points: usize,
 }
 
+impl ParametricFit {
+    /// A sentence where hardly any start found this minimum.
+    pub fn doubt(&self) -> Option<String> {
+        (self.agree < FEW_AGREE).then(|| {
+            format!(
+                "only {:.1} % of the starts end at this law: the points hardly fix it, so look at its intervals",
+                self.agree * 100.0
+            )
+        })
+    }
+}
+
 /// Five parameters, and a point to tell noise by.
 pub const FEWEST_POINTS: usize = 6;
+/// Of N and of D each: two values of one leave its power, its factor and E free to trade against one another.
+pub(super) const FEWEST_VALUES: usize = 3;
+/// Values this near one another are one.
+const SAME: f64 = 1.01;
+/// Correlation of ln N and ln D from which the two are one variable to a fit.
+const COLLINEAR: f64 = 0.999;
+/// A minimum that fewer of the starts end at is worth a note.
+const FEW_AGREE: f64 = 0.1;
 /// Two starts agree when their objectives differ by no more than this share.
 const AGREEMENT: f64 = 1e-6;
 /// Huber functions that a descent starts on, in δ: wide ones have no kinks on the way.
@@ -175,7 +195,7 @@ fn grid(data: &Data) -> Vec<Vector> {
 }
 
 /// # Errors
-/// Too few points, one loss, one size or one number of tokens.
+/// Too few points, one loss, fewer than three sizes or token counts, or tokens that follow from the parameters.
 fn identified(points: &[Point]) -> Result<()> {
     let n = points.len();
     if n < FEWEST_POINTS {
@@ -190,22 +210,69 @@ fn identified(points: &[Point]) -> Result<()> {
             points[0].loss
         )));
     }
-    for (same, what, tells, add) in [
-        (all_same(|p| p.params), "parameters", "A and alpha", "sizes"),
+    for (count, what, tells, add) in [
         (
-            all_same(|p| p.tokens),
-            "tokens",
-            "B and beta",
+            distinct(points.iter().map(|p| p.params)),
+            "numbers of parameters",
+            "E, A and alpha",
+            "sizes",
+        ),
+        (
+            distinct(points.iter().map(|p| p.tokens)),
+            "numbers of tokens",
+            "E, B and beta",
             "token counts",
         ),
     ] {
-        if same {
+        if count < FEWEST_VALUES {
             return Err(Error::input(format!(
-                "all {n} points have the same number of {what}, which leaves {tells} undetermined; add points of other {add}"
+                "the {n} points have {count} different {what}, which leaves {tells} undetermined; it takes {FEWEST_VALUES}: add points of other {add}"
             )));
         }
     }
-    Ok(())
+    told_apart(points)
+}
+
+/// How many values differ by more than rounding.
+pub(super) fn distinct(values: impl Iterator<Item = f64>) -> usize {
+    let mut sorted: Vec<f64> = values.collect();
+    sorted.sort_by(f64::total_cmp);
+    sorted.dedup_by(|later, kept| *later <= *kept * SAME);
+    sorted.len()
+}
+
+/// # Errors
+/// ln D is a line in ln N: A/N^α can then stand in for B/D^β, and exact losses fit as well with the two exchanged.
+fn told_apart(points: &[Point]) -> Result<()> {
+    let n = points.len() as f64;
+    let mean = |of: &dyn Fn(&Point) -> f64| points.iter().map(of).sum::<f64>() / n;
+    let (ln_n, ln_d) = (mean(&|p| p.params.ln()), mean(&|p| p.tokens.ln()));
+    let x = |p: &Point| p.params.ln() - ln_n;
+    let y = |p: &Point| p.tokens.ln() - ln_d;
+    let (xx, yy) = (mean(&|p| x(p).powi(2)), mean(&|p| y(p).powi(2)));
+    let correlation = mean(&|p| x(p) * y(p)) / (xx * yy).sqrt();
+    if correlation.abs() <= COLLINEAR {
+        return Ok(());
+    }
+    let (low, high) = tokens_a_parameter(points);
+    let seen = if correlation < 0.0 {
+        "every model here spends about the same compute".to_string()
+    } else if high <= 1.25 * low {
+        let ratio = (low * high).sqrt();
+        let digits = if ratio < 10.0 { 2 } else { 0 };
+        format!("every model here has about {ratio:.digits$} tokens a parameter")
+    } else {
+        "the tokens here follow from the parameters".to_string()
+    };
+    Err(Error::input(format!(
+        "{seen}, so N and D cannot be told apart; add runs of one size at other lengths"
+    )))
+}
+
+/// Least and largest D/N.
+pub fn tokens_a_parameter(points: &[Point]) -> (f64, f64) {
+    let ratios = points.iter().map(|p| p.tokens / p.params);
+    ratios.fold((f64::INFINITY, 0.0), |(l, h), r| (l.min(r), h.max(r)))
 }
 
 #[cfg(test)]

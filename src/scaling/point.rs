@@ -20,6 +20,8 @@ pub const FLOPS_A_PAIR: f64 = 6.0;
 const RESULTS: &str = "results.csv";
 /// A larger file holds no table of trained models.
 const LARGEST_FILE: u64 = 256 << 20;
+/// Fewer parameters are told in another unit, or are another column.
+const FEWEST_PARAMS: f64 = 1e3;
 /// FLOPs that were counted otherwise are worth a note when they differ from 6·N·D by more than this share.
 const COUNTED_OTHERWISE: f64 = 0.1;
 
@@ -188,6 +190,12 @@ fn point(
             table.rows[row].place, table.names[chosen.loss]
         ))
     })?;
+    if params < FEWEST_PARAMS {
+        return Err(Error::input(format!(
+            "{file}, {}: {params} parameters, fewer than any language model has; are they in millions? give --columns params=NAME, or multiply",
+            table.rows[row].place
+        )));
+    }
     let text = |column: Option<usize>| {
         let cell = table.rows[row].cells.get(column?)?.trim();
         (!cell.is_empty()).then(|| cell.to_string())
@@ -212,7 +220,12 @@ fn counted_otherwise(points: &[Point]) -> Option<String> {
     ratios.sort_by(f64::total_cmp);
     let (low, high) = (*ratios.first()?, *ratios.last()?);
     let off = low < 1.0 - COUNTED_OTHERWISE || high > 1.0 + COUNTED_OTHERWISE;
-    off.then(|| format!("the file's FLOPs are {low:.2} to {high:.2} times 6·N·D"))
+    let (low, high) = (format!("{low:.2}"), format!("{high:.2}"));
+    let range = match low == high {
+        true => low,
+        false => format!("{low} to {high}"),
+    };
+    off.then(|| format!("the file's FLOPs are {range} times 6·N·D"))
 }
 
 #[cfg(test)]

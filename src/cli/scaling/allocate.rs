@@ -7,7 +7,9 @@ use super::FitFlags;
 use super::input::Input;
 use crate::error::{Error, Result};
 use crate::files;
-use crate::scaling::allocate::{Allocation, Architecture, Counted, Estimate, Request, allocate};
+use crate::scaling::allocate::{
+    Allocation, Architecture, Counted, Estimate, Request, allocate, within,
+};
 use crate::scaling::bootstrap::bootstrap;
 use crate::scaling::parametric::{self, ParametricFit};
 use clap::ValueEnum;
@@ -80,6 +82,7 @@ pub fn run(args: Args) -> Result<()> {
         )
     });
     let found = allocate(&fit.law, draws.as_ref(), &args.request())?;
+    within(&input.points, &found)?;
     let mut written = String::new();
     if let Some(path) = &args.recipe {
         files::write(path, found.architecture.to_recipe().as_bytes())?;
@@ -124,12 +127,7 @@ fn notes(input: &Input, found: &Allocation, fit: &ParametricFit) -> Vec<String> 
             "the budget is {beyond:.1} times the largest that was fitted ({largest:.2e} FLOPs): an extrapolation"
         ));
     }
-    if fit.agree < 0.5 {
-        notes.push(format!(
-            "{:.0} % of the starts end at this law: look at its intervals",
-            fit.agree * 100.0
-        ));
-    }
+    notes.extend(fit.doubt());
     notes.extend(found.notes.iter().cloned());
     notes
 }
@@ -166,13 +164,13 @@ fn words(input: &Input, found: &Allocation, fit: &ParametricFit) -> String {
     for other in &found.alternatives {
         let _ = writeln!(
             out,
-            "  {:<30}{:>9}{:>9}{:>9}{:>10.4}{:>10.4}",
+            "  {:<30}{:>9}{:>9}{:>9}{:>10.4}{:>10}",
             shape(other),
             count(other.params),
             count(other.tokens),
             thousands(other.steps),
             other.loss.value,
-            other.penalty
+            nats(other.penalty)
         );
     }
     out.push('\n');
@@ -184,15 +182,22 @@ fn words(input: &Input, found: &Allocation, fit: &ParametricFit) -> String {
 
 fn shape(of: &Architecture) -> String {
     format!(
-        "{} layers × {}, {} heads",
-        of.model.n_layer, of.model.n_embd, of.model.n_head
+        "{} × {}, {}",
+        plural(of.model.n_layer, "layer"),
+        of.model.n_embd,
+        plural(of.model.n_head, "head")
     )
+}
+
+/// Without the sign of a rounded nothing.
+fn nats(x: f64) -> String {
+    format!("{:.4}", (x * 1e4).round() / 1e4 + 0.0)
 }
 
 fn architecture(of: &Architecture) -> String {
     format!(
         "llama, {} of {}, MLP {}: {} parameters\n{} steps of {} tokens ({} sequences), {} tokens in all, \
-         peak LR {}, warm-up {} steps\n{:.3e} FLOPs by 6·N·D, {:.3e} executed; loss {} nats, {:.4} over the best",
+         peak LR {}, warm-up {} steps\n{:.3e} FLOPs by 6·N·D, {:.3e} executed; loss {} nats, {} over the best",
         shape(of),
         of.model.head_dim,
         of.model.intermediate_size,
@@ -206,7 +211,7 @@ fn architecture(of: &Architecture) -> String {
         of.flops,
         of.executed_flops,
         estimate(&of.loss, |x| format!("{x:.4}")),
-        of.penalty
+        nats(of.penalty)
     )
 }
 

@@ -20,11 +20,13 @@ pub fn words(input: &Input, found: &Comparison, request: &Request) -> String {
         out.push('\n');
         constants(&mut out, parametric, request);
     }
-    exponents(&mut out, found, request);
-    for place in 0..request.at.len() {
-        sizes(&mut out, found, request, place);
+    if !found.rows.is_empty() {
+        exponents(&mut out, found, request);
+        for place in 0..request.at.len() {
+            sizes(&mut out, found, request, place);
+        }
+        out.push('\n');
     }
-    out.push('\n');
     for note in input.notes.iter().cloned().chain(notes(found, request)) {
         out.push_str(&item("note", &note));
     }
@@ -178,10 +180,12 @@ pub fn notes(found: &Comparison, request: &Request) -> Vec<String> {
     if let Some(Ok(envelope)) = &found.envelope {
         notes.extend(envelope.notes.iter().cloned());
     }
-    if let Some(Ok(parametric)) = &found.parametric
-        && let Err(why) = &parametric.held_out
-    {
-        notes.push(format!("parametric, held out: {why}"));
+    if let Some(Ok(parametric)) = &found.parametric {
+        notes.extend(parametric.fit.doubt());
+        notes.extend(parametric.without_optimum());
+        if let Err(why) = &parametric.held_out {
+            notes.push(format!("parametric, held out: {why}"));
+        }
     }
     for (name, why) in [
         (

@@ -59,6 +59,22 @@ fn the_recipe_holds_the_run() {
 }
 
 #[test]
+fn an_optimum_far_from_every_model_is_refused() {
+    let points = crate::scaling::parametric::tests::grid(0.0);
+    let got = allocate(&TRUTH, None, &Request::new(1e20)).unwrap();
+    within(&points, &got).unwrap();
+    let far: Vec<Point> = points
+        .into_iter()
+        .map(|p| Point {
+            tokens: p.params * 1e-4,
+            ..p
+        })
+        .collect();
+    let error = within(&far, &got).unwrap_err().to_string();
+    assert!(error.contains("tokens a parameter"), "{error}");
+}
+
+#[test]
 fn faults_are_sentences() {
     let error =
         |law: &ScalingLaw, request: Request| allocate(law, None, &request).unwrap_err().to_string();

@@ -117,8 +117,18 @@ fn what_cannot_be_fitted_says_why() {
         points
     };
     assert!(error(&all(|p| p.loss = 3.0)).contains("all 36 losses are 3"));
-    assert!(error(&all(|p| p.params = 1e8)).contains("same number of parameters"));
-    assert!(error(&all(|p| p.tokens = 1e9)).contains("same number of tokens"));
+    assert!(error(&all(|p| p.params = 1e8)).contains("1 different numbers of parameters"));
+    assert!(error(&all(|p| p.tokens = 1e9)).contains("1 different numbers of tokens"));
+    let two = error(&all(|p| {
+        p.params = if p.params < 1e8 { 1e7 } else { 1.005e9 }
+    }));
+    assert!(two.contains("2 different numbers of parameters"), "{two}");
+    let ratio = error(&all(|p| p.tokens = 20.0 * p.params));
+    assert!(ratio.contains("about 20 tokens a parameter"), "{ratio}");
+    let budget = error(&all(|p| p.tokens = 1e20 / p.params));
+    assert!(budget.contains("the same compute"), "{budget}");
+    let power = error(&all(|p| p.tokens = p.params.powf(0.7)));
+    assert!(power.contains("follow from the parameters"), "{power}");
     let options = FitOptions { delta: f64::NAN };
     assert!(
         fit(&points, &options)
@@ -126,6 +136,15 @@ fn what_cannot_be_fitted_says_why() {
             .to_string()
             .contains("delta is NaN")
     );
+}
+
+#[test]
+fn three_sizes_by_three_lengths_are_enough() {
+    let cells = (0..3).flat_map(|i| (0..3).map(move |j| 12 * i + 2 * j));
+    let points: Vec<Point> = cells.map(|at| grid(0.0)[at].clone()).collect();
+    let found = fit(&points, &FitOptions::default()).unwrap();
+    close(found.law.alpha, TRUTH.alpha, 1e-3);
+    close(found.law.beta, TRUTH.beta, 1e-3);
 }
 
 proptest! {

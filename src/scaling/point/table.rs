@@ -38,8 +38,8 @@ impl Table {
         if cell.is_empty() {
             return Ok(None);
         }
-        match cell.parse::<f64>() {
-            Ok(x) if x > 0.0 && x.is_finite() => Ok(Some(x)),
+        match amount(cell) {
+            Some(x) if x > 0.0 && x.is_finite() => Ok(Some(x)),
             _ => Err(Error::input(format!(
                 "{file}, {}, column {}: {} is not a positive number; correct it or leave the row out",
                 self.rows[row].place,
@@ -57,6 +57,23 @@ impl Table {
             Err(_) => ["true", "t", "yes", "y", "x"].contains(&cell.to_lowercase().as_str()),
         }
     }
+}
+
+/// A number, or one as people write sizes: `3.00M`, `70B`, `2 T`.
+fn amount(cell: &str) -> Option<f64> {
+    if let Ok(x) = cell.parse() {
+        return Some(x);
+    }
+    let times = match cell.chars().last()?.to_ascii_uppercase() {
+        'K' => 1e3,
+        'M' => 1e6,
+        'B' | 'G' => 1e9,
+        'T' => 1e12,
+        _ => return None,
+    };
+    // The suffix is one byte.
+    let number: f64 = cell[..cell.len() - 1].trim_end().parse().ok()?;
+    Some(number * times)
 }
 
 fn shortened(cell: &str) -> String {
@@ -171,8 +188,18 @@ fn fields(line: &str, separator: char) -> Option<Vec<String>> {
 }
 
 fn json(text: &str, file: &str) -> Result<Table> {
-    let value: Value = serde_json::from_str(text)
-        .map_err(|e| Error::input(format!("{file} is not JSON that can be read: {e}")))?;
+    let value: Value = serde_json::from_str(text).map_err(|e| {
+        let line = text.lines().nth(e.line().saturating_sub(1)).unwrap_or("");
+        let at = line.get(e.column().saturating_sub(2)..).unwrap_or("");
+        // Python's json writes these, and no standard knows them.
+        match ["NaN", "Infinity", "-Infinity"].iter().find(|w| at.contains(*w)) {
+            Some(word) => Error::input(format!(
+                "{file}, line {}: {word} is no number of JSON, though Python writes it; leave that run out, or write null where the value is not needed",
+                e.line()
+            )),
+            None => Error::input(format!("{file} is not JSON that can be read: {e}")),
+        }
+    })?;
     match value {
         Value::Array(list) => objects(&list, file),
         Value::Object(map) => {

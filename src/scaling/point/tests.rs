@@ -41,6 +41,14 @@ fn flagged_rows_are_left_out_and_counted() {
 }
 
 #[test]
+fn sizes_with_suffixes() {
+    let read = points("N,D,L\n3.00M,1.2B,3.5\n70B,2 T,1.9\n");
+    assert_eq!((read.points[0].params, read.points[0].tokens), (3e6, 1.2e9));
+    assert_eq!((read.points[1].params, read.points[1].tokens), (7e10, 2e12));
+    assert!(error("N,D,L\nM,2e9,3\n").contains("not a positive number"));
+}
+
+#[test]
 fn json_of_three_shapes() {
     let list = r#"[{"N":1e8,"D":2e9,"loss":3.5,"model":"a"},{"N":2e8,"D":2e9,"loss":3.25}]"#;
     let want = points(list).points;
@@ -59,6 +67,11 @@ fn faults_are_named_by_file_line_and_column() {
         ("N,D,L\n1e8,many,3\n", "\"many\" is not a positive number"),
         ("N,D,L\n1e8,2e9\n", "the loss is missing"),
         ("N,D,L\n1e8,,3\n", "more than one are empty"),
+        ("N,D,L\n3,2e9,3\n", "line 2: 3 parameters, fewer than any"),
+        (
+            "[{\"N\":1e8,\"D\":2e9,\"L\":NaN}]",
+            "NaN is no number of JSON",
+        ),
         ("N,D,L\n1e200,1e200,3\n", "no run that there could be"),
         ("a,b,loss\n1,2,3\n", "the columns a, b, loss; wanted two of"),
         ("N,D,x\n1,2,3\n", "wanted a loss"),
@@ -120,10 +133,7 @@ fn a_suites_directory() {
             kind: Some("cooldown".into()),
         }]
     );
-    assert_eq!(
-        read.notes,
-        ["the file's FLOPs are 1.25 to 1.25 times 6·N·D"]
-    );
+    assert_eq!(read.notes, ["the file's FLOPs are 1.25 times 6·N·D"]);
 }
 
 #[test]
