@@ -94,9 +94,7 @@ mod tests {
         assert_eq!(count(3_210_000.0), "3.21 M");
         assert_eq!(count(124_439_808.0), "124 M");
         assert_eq!(count(1.1e14), "110 T");
-<<<<<<< HEAD
         assert_eq!(count(9e20), "900 E");
-=======
         assert_eq!(count(1e25), "1.0e25");
         assert_eq!(thousands(4096), "4,096");
         assert_eq!(thousands(1_234_567), "1,234,567");
