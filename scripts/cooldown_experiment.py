@@ -54,6 +54,8 @@ def averages(run):
 
 
 def mean(values):
+    if not values:
+        return "–"
     spread = f" ± {statistics.stdev(values):.4f}" if len(values) > 1 else ""
     return f"{statistics.mean(values):.4f}{spread}"
 
@@ -135,10 +137,10 @@ def scaling(args, results):
     lines = []
     for kind in ("cooldown", "cosine"):
         said = lehr(args, "scaling", SUITE, "--kind", kind, "--approach", "parametric", "--json", output=True)
-        if not said:
+        fit = json.loads(said).get("parametric") if said else None
+        if not fit or "params" not in fit:
             lines.append([kind] + ["–"] * 6)
             continue
-        fit = json.loads(said)["parametric"]
         cell = lambda key, digits: (f"{fit['params'][key]:.{digits}g} "
                                     f"[{fit['low'][key]:.{digits}g}, {fit['high'][key]:.{digits}g}]")
         lines.append([kind, cell("E", 4), cell("A", 4), cell("B", 4), cell("alpha", 3), cell("beta", 3),
@@ -146,11 +148,6 @@ def scaling(args, results):
     lehr(args, "scaling", SUITE, "--kind", "cooldown", "--svg", "scaling.svg", output=True)
     header = ["from", "E", "A", "B", "α", "β", "starts that agree"]
     return table(header, lines)
-
-
-def cost(args):
-    plan = json.loads(lehr(args, "suite", SPEC, "--collect", "--json", output=True))
-    return "```json\n" + json.dumps(plan.get("cost", plan), indent=1)[:2000] + "\n```\n"
 
 
 def picture(results, path):
@@ -193,7 +190,7 @@ def picture(results, path):
         parts.append(text(x(share * last), height - bottom + 20, f"{share * last:,.0f}"))
     parts.append(text(x(last / 2), height - 8, "step of 1,024 tokens"))
     parts.append(text(left, 18, "held-out loss, nats a token; seed 0", "start"))
-    parts.append(text(left, 34, "thin: trunk (constant LR)   thick: cooldown over 20 %   dashed: cosine   "
+    parts.append(text(left, 34, "thin: trunk (constant LR) · thick: cooldown over 20 % · dashed: cosine · "
                                 "dots: mean of 100 steps of the trunk", "start", ' style="font-size:12px"'))
     styles = {"trunk": 'stroke-width="1.2"', "cooldown": 'stroke-width="2.6"',
               "cosine": 'stroke-width="1.4" stroke-dasharray="5 4"'}
@@ -203,11 +200,11 @@ def picture(results, path):
         if kind == "window":
             parts += [f'<circle cx="{a:.1f}" cy="{b:.1f}" r="2.6" fill="{colour}"/>' for a, b in shown]
             continue
-        path = " ".join(f"{a:.1f},{b:.1f}" for a, b in shown)
-        parts.append(f'<polyline stroke="{colour}" {styles[kind]} points="{path}"/>')
+        line = " ".join(f"{a:.1f},{b:.1f}" for a, b in shown)
+        parts.append(f'<polyline stroke="{colour}" {styles[kind]} points="{line}"/>')
     for i, size in enumerate(sizes):
         ends = [points[-1][1] for j, kind, points in curves if j == i and kind == "cooldown"]
-        parts.append(text(width - right + 8, y(min(ends)) + 4 + 0 * i, size, "start",
+        parts.append(text(width - right + 8, y(min(ends)) + 4, size, "start",
                           f' style="fill:{COLOURS[i % len(COLOURS)]}"'))
     path.write_text("\n".join(parts + ["</svg>\n"]))
 
