@@ -7,7 +7,6 @@ use std::collections::hash_map::DefaultHasher;
 use std::hash::Hasher;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
 
 /// A constant trunk of 40 steps with checkpoints where tests branch.
 fn trunk(place: &Place, more: &[&str]) {
@@ -205,23 +204,7 @@ fn killed_branches_resume_to_the_same_bits() {
         command
     };
     assert!(cooldown("whole").status().unwrap().success());
-    let mut kills = 0;
-    for attempt in 0..200u64 {
-        let mut child = cooldown("killed").spawn().unwrap();
-        let patience = Duration::from_millis(5 + 5 * attempt);
-        let begin = Instant::now();
-        while begin.elapsed() < patience && child.try_wait().unwrap().is_none() {
-            std::thread::sleep(Duration::from_millis(1));
-        }
-        if let Some(status) = child.try_wait().unwrap() {
-            assert!(status.success());
-            break;
-        }
-        child.kill().unwrap();
-        child.wait().unwrap();
-        kills += 1;
-    }
-    assert!(kills > 0);
+    let kills = common::killed_until_done(5, 5, || cooldown("killed"));
     assert_eq!(
         results(&place.run("whole")),
         results(&place.run("killed")),

@@ -4,7 +4,7 @@ mod common;
 
 use common::{Place, metrics, results};
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 #[test]
 fn a_run_leaves_its_curve_its_checkpoints_and_a_model() {
@@ -126,8 +126,7 @@ fn killed_runs_resume_to_the_same_bits() {
         place.train(&whole, &flags).assert().success();
         let name = format!("{family}-{dtype}-killed");
         let run = place.run(&name);
-        let mut kills = 0;
-        for attempt in 0..200u64 {
+        let kills = common::killed_until_done(20, 13, || {
             let mut child = Command::new(env!("CARGO_BIN_EXE_lehr"));
             child.current_dir(place.dir.path()).stderr(Stdio::null());
             match run.join("run.toml").exists() {
@@ -137,22 +136,8 @@ fn killed_runs_resume_to_the_same_bits() {
                     .args(common::TINY)
                     .args(flags),
             };
-            let mut child = child.spawn().unwrap();
-            // Longer and longer, so that it comes to an end on a machine of any speed.
-            let patience = Duration::from_millis(20 + 13 * attempt);
-            let begin = Instant::now();
-            while begin.elapsed() < patience && child.try_wait().unwrap().is_none() {
-                std::thread::sleep(Duration::from_millis(1));
-            }
-            if let Some(status) = child.try_wait().unwrap() {
-                assert!(status.success());
-                break;
-            }
-            child.kill().unwrap();
-            child.wait().unwrap();
-            kills += 1;
-        }
-        assert!(kills > 0);
+            child
+        });
         assert_eq!(
             results(&place.run(&whole)),
             results(&run),

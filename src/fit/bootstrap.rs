@@ -4,6 +4,7 @@ use super::data::FitData;
 use super::fitted::{COVERAGE, Fit};
 use super::objective::{Local, Objective};
 use super::optimise::{Limits, minimise};
+use super::quantile::central;
 use super::random;
 use crate::error::{Error, Result};
 use crate::law::Path;
@@ -90,7 +91,7 @@ impl Bootstrap {
     pub fn intervals(&self) -> Vec<(f64, f64)> {
         let p = self.draws.first().map_or(0, Vec::len);
         (0..p)
-            .map(|j| quantiles(self.draws.iter().map(|draw| draw[j]).collect()))
+            .map(|j| central(self.draws.iter().map(|draw| draw[j]).collect(), COVERAGE))
             .collect()
     }
 
@@ -107,23 +108,8 @@ impl Bootstrap {
             })
             .collect();
         (0..n)
-            .map(|i| quantiles(predicted.iter().map(|draw| draw[i]).collect()))
+            .map(|i| central(predicted.iter().map(|draw| draw[i]).collect(), COVERAGE))
             .collect()
-    }
-}
-
-/// The central [`COVERAGE`] of `values`, interpolated between order statistics.
-fn quantiles(mut values: Vec<f64>) -> (f64, f64) {
-    values.sort_by(f64::total_cmp);
-    let at = |q: f64| {
-        let place = q * (values.len() - 1) as f64;
-        let (below, share) = (place.floor() as usize, place.fract());
-        let above = (below + 1).min(values.len() - 1);
-        values[below] * (1.0 - share) + values[above] * share
-    };
-    match values.is_empty() {
-        true => (f64::NAN, f64::NAN),
-        false => (at(0.5 - 0.5 * COVERAGE), at(0.5 + 0.5 * COVERAGE)),
     }
 }
 

@@ -86,6 +86,7 @@ mod objective;
 mod optimise;
 mod options;
 mod profile;
+pub(crate) mod quantile;
 pub(crate) mod random;
 mod score;
 mod select;

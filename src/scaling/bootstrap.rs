@@ -5,6 +5,7 @@
 
 mod mersenne;
 
+use crate::fit::quantile::central;
 use crate::scaling::law::ScalingLaw;
 use crate::scaling::parametric::{FEWEST_VALUES, FitOptions, ParametricFit, Refits, distinct};
 use crate::scaling::point::Point;
@@ -81,18 +82,7 @@ impl Bootstrap {
 
     /// The central `level` (0.95, say) of a quantity; percentiles interpolated between draws.
     pub fn interval(&self, level: f64, of: impl Fn(&ScalingLaw) -> f64) -> (f64, f64) {
-        let mut values = self.values(of);
-        values.sort_by(f64::total_cmp);
-        let at = |q: f64| {
-            let place = q.clamp(0.0, 1.0) * (values.len() - 1) as f64;
-            let (below, share) = (place.floor() as usize, place.fract());
-            let above = (below + 1).min(values.len() - 1);
-            values[below] * (1.0 - share) + values[above] * share
-        };
-        match values.is_empty() {
-            true => (f64::NAN, f64::NAN),
-            false => (at(0.5 - 0.5 * level), at(0.5 + 0.5 * level)),
-        }
+        central(self.values(of), level)
     }
 
     /// The standard deviation of a quantity over the draws.

@@ -13,6 +13,7 @@ use super::parametric::{self, FitOptions, ParametricFit};
 use super::point::Point;
 use super::power::PowerLaw;
 use crate::error::Result;
+use crate::fit::quantile::central;
 use std::time::Instant;
 
 /// What was found, or one sentence on why it cannot be.
@@ -246,7 +247,7 @@ fn of_laws(
     request: &Request,
 ) -> Row {
     let estimate = |of: &dyn Fn(&(PowerLaw, PowerLaw)) -> f64| {
-        let (low, high) = interval(draws.iter().map(of).collect(), request.level);
+        let (low, high) = central(draws.iter().map(of).collect(), request.level);
         let value = of(&laws);
         Estimate { value, low, high }
     };
@@ -295,33 +296,10 @@ fn parametric_row(found: &Parametric, request: &Request) -> Row {
     }
 }
 
-/// The central `level` of `values`, interpolated between order statistics; NaN without any.
-fn interval(mut values: Vec<f64>, level: f64) -> (f64, f64) {
-    values.sort_by(f64::total_cmp);
-    let at = |q: f64| {
-        let place = q * (values.len() - 1) as f64;
-        let (below, share) = (place.floor() as usize, place.fract());
-        let above = (below + 1).min(values.len() - 1);
-        values[below] * (1.0 - share) + values[above] * share
-    };
-    match values.is_empty() {
-        true => (f64::NAN, f64::NAN),
-        false => (at(0.5 - 0.5 * level), at(0.5 + 0.5 * level)),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::scaling::law::ScalingLaw;
-
-    #[test]
-    fn intervals_are_central_quantiles() {
-        let values: Vec<f64> = (0..=100).rev().map(f64::from).collect();
-        assert_eq!(interval(values.clone(), 0.5), (25.0, 75.0));
-        assert_eq!(interval(values, 0.0), (50.0, 50.0));
-        assert!(interval(Vec::new(), 0.9).0.is_nan());
-    }
 
     #[test]
     fn a_law_without_an_optimum_has_constants_and_no_row() {

@@ -4,6 +4,7 @@
 use assert_cmd::Command;
 use std::hash::{DefaultHasher, Hasher};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 /// A folder to work in, with a corpus of a few documents in it.
@@ -129,4 +130,33 @@ pub fn results(run: &Path) -> Vec<(String, u64)> {
         list.push((line.to_string(), 0));
     }
     list
+}
+
+/// Starts a command and kills it, again and again, until it comes to its end with success; how often it was killed,
+/// which is at least once.
+///
+/// Each time it has longer, `first + growth × attempt` milliseconds, so that it comes to an end on a machine of any speed.
+pub fn killed_until_done(
+    first: u64,
+    growth: u64,
+    mut command: impl FnMut() -> std::process::Command,
+) -> u64 {
+    let mut kills = 0;
+    for attempt in 0..200 {
+        let mut child = command().spawn().unwrap();
+        let patience = Duration::from_millis(first + growth * attempt);
+        let begin = Instant::now();
+        while begin.elapsed() < patience && child.try_wait().unwrap().is_none() {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        if let Some(status) = child.try_wait().unwrap() {
+            assert!(status.success());
+            break;
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        kills += 1;
+    }
+    assert!(kills > 0);
+    kills
 }
