@@ -9,7 +9,7 @@ use super::ticks::Numbers;
 use crate::scaling::compare::{Comparison, Way};
 use crate::scaling::isoflop::{IsoFlop, Method, parabola};
 use crate::scaling::law::ScalingLaw;
-use crate::scaling::point::Point;
+use crate::scaling::point::{FLOPS_A_PAIR, Point};
 
 /// Grey: what was measured, and the curves through it.
 const DATA: usize = 7;
@@ -89,7 +89,7 @@ fn losses(points: &[Point], found: &Comparison) -> Panel {
         }
         (_, Some(Ok(parametric))) => {
             series.push(dots(points));
-            series.extend(contours(&parametric.fit.law, points));
+            series.extend(contours(&parametric.fit.law, found.flops_ratio, points));
         }
         _ => series.push(dots(points)),
     }
@@ -151,7 +151,7 @@ fn shown(found: &IsoFlop) -> Option<(f64, f64)> {
 }
 
 /// The law at equal compute, over the budgets and sizes seen, and its minima.
-fn contours(law: &ScalingLaw, points: &[Point]) -> Vec<Series> {
+fn contours(law: &ScalingLaw, ratio: f64, points: &[Point]) -> Vec<Series> {
     let mut flops: Vec<f64> = points.iter().map(|p| p.flops).collect();
     flops.sort_by(f64::total_cmp);
     // Without the few far off.
@@ -162,14 +162,14 @@ fn contours(law: &ScalingLaw, points: &[Point]) -> Vec<Series> {
     let mut minima = Vec::new();
     for i in 0..CONTOURS {
         let flops = low * (high / low).powf(i as f64 / (CONTOURS - 1) as f64);
-        let at = |n: f64| law.loss(n, flops / (6.0 * n));
+        let at = |n: f64| law.loss(n, flops / (ratio * FLOPS_A_PAIR * n));
         let highest = points.iter().map(|p| p.loss).fold(0.0, f64::max);
         let line = (0..=FINE)
             .map(|i| small * (large / small).powf(i as f64 / FINE as f64))
             .map(|n| [n, at(n)])
             .filter(|p| p[1] <= highest);
         series.push(Series::line(key(Way::Parametric), line.collect()));
-        let (n, d) = law.optimum(flops);
+        let (n, d) = law.optimum(flops / ratio);
         if (small..=large).contains(&n) {
             minima.push([n, law.loss(n, d)]);
         }
@@ -232,7 +232,7 @@ fn optimum(found: &Comparison, way: Way, flops: f64) -> f64 {
         },
         Way::Parametric => {
             return match &found.parametric {
-                Some(Ok(p)) => p.fit.law.optimum(flops).0,
+                Some(Ok(p)) => p.fit.law.optimum(flops / found.flops_ratio).0,
                 _ => f64::NAN,
             };
         }

@@ -1,4 +1,4 @@
-//! What to train with a budget of FLOPs: the optimum of L(N, D) under C = 6·N·D, and a model that can be built near it.
+//! What to train with a budget of FLOPs: the optimum of L(N, D) under C = κ·6·N·D, and a model that can be built near it.
 //!
 //! Sources: the optimum is eq. 4 of Hoffmann et al. 2022; shapes follow the 33M–360M table of Hägele et al. 2024 (width 32 to 64
 //! times the depth, more for wide models, heads of 64); LR = 3.7·N^−0.36 and batch = 0.76·N^0.703 tokens are Porian et al. 2024's, fitted to
@@ -10,6 +10,7 @@ use crate::error::{Error, Result};
 use crate::model::ModelConfig;
 use crate::model::flops::{ForwardFlops, ParamCount};
 use crate::scaling::bootstrap::Bootstrap;
+use crate::scaling::estimate::Estimate;
 use crate::scaling::law::ScalingLaw;
 use crate::scaling::parametric::tokens_a_parameter;
 use crate::scaling::point::{FLOPS_A_PAIR, Point};
@@ -41,8 +42,10 @@ impl Counted {
 /// What is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Request {
-    /// Training FLOPs, as the law counts them: 6·N·D.
+    /// Training FLOPs, as those of the models were counted that the law was fitted to.
     pub flops: f64,
+    /// κ: such FLOPs over 6·N·D.
+    pub flops_ratio: f64,
     pub vocab_size: usize,
     pub sequence_length: usize,
     /// Whether the head shares the embedding's table.
@@ -57,6 +60,7 @@ impl Request {
     pub fn new(flops: f64) -> Request {
         Request {
             flops,
+            flops_ratio: 1.0,
             vocab_size: 50304,
             sequence_length: 512,
             tied: true,
@@ -64,14 +68,6 @@ impl Request {
             level: 0.95,
         }
     }
-}
-
-/// A value, with an interval where the law has a bootstrap.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub struct Estimate {
-    pub value: f64,
-    pub low: Option<f64>,
-    pub high: Option<f64>,
 }
 
 /// A model that can be built and the run that spends the budget on it.
@@ -86,14 +82,14 @@ pub struct Architecture {
     /// Sequences a step, a power of two.
     pub batch: usize,
     pub tokens_per_step: f64,
-    /// Steps that spend the budget by 6·N·D, and their tokens.
+    /// Steps that spend the budget by κ·6·N·D, and their tokens.
     pub steps: u64,
     pub tokens: f64,
     pub warmup_steps: u64,
     pub peak_lr: f64,
     /// The rules for LR and batch are taken beyond the 25M–110M that they were fitted to.
     pub rules_extrapolated: bool,
-    /// 6·N·D of the run.
+    /// κ·6·N·D of the run.
     pub flops: f64,
     /// What its steps execute: head and attention counted, the look-up of the embedding not.
     pub executed_flops: f64,
@@ -143,7 +139,8 @@ pub fn allocate(
 ) -> Result<Allocation> {
     let Request { flops, .. } = *request;
     check(law, request)?;
-    let (n, d) = law.optimum(flops);
+    let optimum = |law: &ScalingLaw| law.optimum(flops / request.flops_ratio);
+    let (n, d) = optimum(law);
     if !(n.is_finite() && d.is_finite() && n >= 1.0 && d >= 1.0) {
         return Err(Error::input(format!(
             "the law's optimum at {flops:.3e} FLOPs is {n:.3e} parameters on {d:.3e} tokens, which nobody can train; is the budget, or the fit, right?"
@@ -154,16 +151,12 @@ pub fn allocate(
             true => of(law),
             false => f64::NAN,
         };
-        let interval = bootstrap.map(|b| b.interval(request.level, of_optimum));
-        let interval = interval.filter(|(low, high)| low.is_finite() && high.is_finite());
-        Estimate {
-            value,
-            low: interval.map(|i| i.0),
-            high: interval.map(|i| i.1),
-        }
+        let none = (f64::NAN, f64::NAN);
+        let interval = bootstrap.map_or(none, |b| b.interval(request.level, of_optimum));
+        Estimate::new(value, interval)
     };
     let least = |law: &ScalingLaw| {
-        let (n, d) = law.optimum(flops);
+        let (n, d) = optimum(law);
         law.loss(n, d)
     };
     let models = shapes::near(n, request);
@@ -193,12 +186,12 @@ pub fn allocate(
     }
     let architecture = built.remove(0);
     built.retain(|other| other.penalty <= LARGEST_PENALTY);
-    let mut notes = notes(&architecture, n, flops);
+    let mut notes = notes(&architecture, n, request);
     notes.extend(bootstrap.and_then(Bootstrap::without_optimum));
     Ok(Allocation {
         request: *request,
-        params: estimate(n, &|law| law.optimum(flops).0),
-        tokens: estimate(d, &|law| law.optimum(flops).1),
+        params: estimate(n, &|law| optimum(law).0),
+        tokens: estimate(d, &|law| optimum(law).1),
         loss: estimate(least(law), &least),
         architecture,
         alternatives: built,
@@ -220,7 +213,17 @@ pub fn within(points: &[Point], found: &Allocation) -> Result<()> {
 }
 
 fn check(law: &ScalingLaw, request: &Request) -> Result<()> {
-    let Request { flops, level, .. } = *request;
+    let Request {
+        flops,
+        flops_ratio,
+        level,
+        ..
+    } = *request;
+    if !(flops_ratio > 0.0 && flops_ratio.is_finite()) {
+        return Err(Error::input(format!(
+            "FLOPs of {flops_ratio} times 6·N·D; the ratio must be above 0"
+        )));
+    }
     if !(flops > 0.0 && flops.is_finite()) {
         return Err(Error::input(format!(
             "the budget is {flops} FLOPs; it must be a positive number such as 1e19"
@@ -254,7 +257,8 @@ fn check(law: &ScalingLaw, request: &Request) -> Result<()> {
 fn run_of((model, multiple_of): (ModelConfig, usize), request: &Request) -> Architecture {
     let count = ParamCount::of(&model);
     let params = request.counted.of(&count) as f64;
-    let tokens = request.flops / (FLOPS_A_PAIR * params);
+    let pair = request.flops_ratio * FLOPS_A_PAIR;
+    let tokens = request.flops / (pair * params);
     let sequence = request.sequence_length as f64;
     // Porian et al. count N with the head.
     let with_head = count.with_head as f64;
@@ -279,14 +283,10 @@ fn run_of((model, multiple_of): (ModelConfig, usize), request: &Request) -> Arch
         warmup_steps: warmup.max(1.0).min(steps) as u64,
         peak_lr: two_digits(3.7 * with_head.powf(-0.36)),
         rules_extrapolated: !RULES.contains(&with_head),
-        flops: FLOPS_A_PAIR * params * steps * tokens_per_step,
+        flops: pair * params * steps * tokens_per_step,
         executed_flops: per_step * steps,
         steps_executed: (request.flops / per_step).round().max(1.0) as u64,
-        loss: Estimate {
-            value: f64::NAN,
-            low: None,
-            high: None,
-        },
+        loss: Estimate::new(f64::NAN, (f64::NAN, f64::NAN)),
         penalty: f64::NAN,
         model,
     }
@@ -297,8 +297,18 @@ fn two_digits(x: f64) -> f64 {
     format!("{x:.1e}").parse().unwrap_or(x)
 }
 
-fn notes(built: &Architecture, n: f64, flops: f64) -> Vec<String> {
+fn notes(built: &Architecture, n: f64, request: &Request) -> Vec<String> {
     let mut notes = Vec::new();
+    let count = ParamCount::of(&built.model);
+    let tables = (count.total - count.non_embedding) as f64;
+    if request.counted != Counted::NonEmbedding && tables > 0.5 * count.total as f64 {
+        notes.push(format!(
+            "{:.0} % of the parameters are embeddings and head, of a vocabulary of {}: give the one that the models \
+             of the fit had (--vocab-size), or a smaller one",
+            100.0 * tables / count.total as f64,
+            request.vocab_size
+        ));
+    }
     let off = built.params / n - 1.0;
     if off.abs() > 0.1 {
         notes.push(format!(
@@ -313,7 +323,7 @@ fn notes(built: &Architecture, n: f64, flops: f64) -> Vec<String> {
                 .to_string(),
         );
     }
-    let ratio = built.executed_flops / flops;
+    let ratio = built.executed_flops / request.flops;
     if !(0.9..=1.1).contains(&ratio) {
         notes.push(format!(
             "these steps execute {ratio:.2} times the budget; {} steps spend it by that count",
@@ -336,7 +346,7 @@ impl Architecture {
         // Micro-batches of at most 16 sequences fit most devices.
         let micro = self.batch.min(16);
         format!(
-            "# {:.3e} parameters on {:.3e} tokens: {:.3e} FLOPs by 6·N·D, {:.3e} executed.\n\
+            "# {:.3e} parameters on {:.3e} tokens: {:.3e} FLOPs of the budget, {:.3e} executed.\n\
              # Predicted loss {:.4} nats a token. Name your text: --data PATH, or data.path here.\n\n\
              [model]\n\
              family = \"{}\"\n\

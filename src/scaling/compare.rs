@@ -7,10 +7,11 @@
 use super::bootstrap::{Bootstrap, bootstrap};
 use super::curves::{self, Curve};
 use super::envelope::{self, Envelope};
+use super::estimate::Estimate;
 use super::holdout::{HeldOut, holdout};
 use super::isoflop::{self, IsoFlop, Method};
 use super::parametric::{self, FitOptions, ParametricFit};
-use super::point::Point;
+use super::point::{Point, flops_ratio};
 use super::power::PowerLaw;
 use crate::error::Result;
 use crate::fit::quantile::central;
@@ -52,14 +53,8 @@ pub struct Comparison {
     pub parametric: Option<Found<Parametric>>,
     /// One row a method, over all approaches.
     pub rows: Vec<Row>,
-}
-
-/// A number with its interval; without resamples the interval is NaN.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Estimate {
-    pub value: f64,
-    pub low: f64,
-    pub high: f64,
+    /// κ of C = κ·6·N·D, under which the parametric law has its optimum.
+    pub flops_ratio: f64,
 }
 
 /// One method's answer.
@@ -125,6 +120,7 @@ pub fn compare(points: &[Point], curves: Option<&[Curve]>, request: &Request) ->
     let parametric = request
         .parametric
         .then(|| fit_parametric(points, request).map_err(said));
+    let flops_ratio = flops_ratio(points);
     let mut rows = Vec::new();
     if let Some(Ok(found)) = &isoflop {
         rows.extend(isoflop_rows(found, request));
@@ -135,13 +131,14 @@ pub fn compare(points: &[Point], curves: Option<&[Curve]>, request: &Request) ->
     if let Some(Ok(found)) = &parametric
         && found.fit.law.has_optimum()
     {
-        rows.push(parametric_row(found, request));
+        rows.push(parametric_row(found, request, flops_ratio));
     }
     Comparison {
         isoflop,
         envelope,
         parametric,
         rows,
+        flops_ratio,
     }
 }
 
@@ -247,9 +244,8 @@ fn of_laws(
     request: &Request,
 ) -> Row {
     let estimate = |of: &dyn Fn(&(PowerLaw, PowerLaw)) -> f64| {
-        let (low, high) = central(draws.iter().map(of).collect(), request.level);
-        let value = of(&laws);
-        Estimate { value, low, high }
+        let interval = central(draws.iter().map(of).collect(), request.level);
+        Estimate::new(of(&laws), interval)
     };
     let each = |of: &dyn Fn(&(PowerLaw, PowerLaw), f64) -> f64| {
         let at = |c: &f64| estimate(&|laws| of(laws, *c));
@@ -265,19 +261,18 @@ fn of_laws(
     }
 }
 
-fn parametric_row(found: &Parametric, request: &Request) -> Row {
+fn parametric_row(found: &Parametric, request: &Request, flops_ratio: f64) -> Row {
     let estimate = |of: &dyn Fn(&super::law::ScalingLaw) -> f64| {
         // Draws without an optimum have nothing to say of one.
         let of_optimum = |law: &super::law::ScalingLaw| match law.has_optimum() {
             true => of(law),
             false => f64::NAN,
         };
-        let (low, high) = found.bootstrap.interval(request.level, of_optimum);
-        let value = of(&found.fit.law);
-        Estimate { value, low, high }
+        let interval = found.bootstrap.interval(request.level, of_optimum);
+        Estimate::new(of(&found.fit.law), interval)
     };
     let each = |of: &dyn Fn(&super::law::ScalingLaw, f64) -> f64| {
-        let at = |c: &f64| estimate(&|law| of(law, *c));
+        let at = |c: &f64| estimate(&|law| of(law, *c / flops_ratio));
         request.at.iter().map(at).collect()
     };
     Row {
@@ -378,7 +373,7 @@ mod tests {
         assert!((parametric.params[0].value / exact - 1.0).abs() < 1e-3);
         let near = found.row(Way::IsoFlop(Method::ParabolaNear)).unwrap();
         assert!((near.params[0].value / exact - 1.0).abs() < 0.05);
-        assert!(near.exponent.low <= near.exponent.value && near.params[0].low > 0.0);
+        assert!(near.exponent.low <= Some(near.exponent.value) && near.params[0].low > Some(0.0));
         // No size has several horizons here.
         assert!(matches!(&found.envelope, Some(Err(why)) if why.contains("envelope")));
         assert!(

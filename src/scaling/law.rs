@@ -30,7 +30,8 @@ impl ScalingLaw {
         self.beta / (self.alpha + self.beta)
     }
 
-    /// N and D of the least loss under C = 6·N·D (eq. 4).
+    /// N and D of the least loss under C = 6·N·D (eq. 4). For FLOPs that are κ times that, ask with C/κ
+    /// ([`flops_ratio`](super::point::flops_ratio)).
     pub fn optimum(&self, flops: f64) -> (f64, f64) {
         let sum = self.alpha + self.beta;
         let g = (self.alpha * self.a / (self.beta * self.b)).powf(1.0 / sum);

@@ -22,7 +22,7 @@ const RESULTS: &str = "results.csv";
 const LARGEST_FILE: u64 = 256 << 20;
 /// Fewer parameters are told in another unit, or are another column.
 const FEWEST_PARAMS: f64 = 1e3;
-/// FLOPs that were counted otherwise are worth a note when they differ from 6·N·D by more than this share.
+/// FLOPs are told to be counted otherwise when they differ from 6·N·D by more than this share.
 const COUNTED_OTHERWISE: f64 = 0.1;
 
 /// One trained model.
@@ -121,9 +121,6 @@ fn parse(text: &str, file: &str, columns: &Columns) -> Result<Points> {
             ));
         }
     }
-    if computed == [0; 3] {
-        notes.extend(counted_otherwise(&points));
-    }
     if points.is_empty() {
         return Err(Error::input(format!(
             "{file} holds no points{}; give one row a trained model",
@@ -211,13 +208,30 @@ fn point(
     })
 }
 
-/// A note where the file's FLOPs are not 6·N·D.
-fn counted_otherwise(points: &[Point]) -> Option<String> {
+/// κ of C = κ·6·N·D, the median over `points`; 1 where all of them lie within a tenth of 6·N·D, as figures read off
+/// plots do. Whoever counts the head, attention and padding has more FLOPs than 6·N·D, and the optimum of a budget in such
+/// FLOPs is that of C/κ.
+pub fn flops_ratio(points: &[Point]) -> f64 {
+    let ratios = ratios(points);
+    match counted_otherwise(points) {
+        Some(_) => ratios[ratios.len() / 2],
+        None => 1.0,
+    }
+}
+
+/// C/(6·N·D) of each point, sorted.
+fn ratios(points: &[Point]) -> Vec<f64> {
     let mut ratios: Vec<f64> = points
         .iter()
         .map(|p| p.flops / (FLOPS_A_PAIR * p.params * p.tokens))
         .collect();
     ratios.sort_by(f64::total_cmp);
+    ratios
+}
+
+/// A note where the points' FLOPs are not 6·N·D.
+pub fn counted_otherwise(points: &[Point]) -> Option<String> {
+    let ratios = ratios(points);
     let (low, high) = (*ratios.first()?, *ratios.last()?);
     let off = low < 1.0 - COUNTED_OTHERWISE || high > 1.0 + COUNTED_OTHERWISE;
     let (low, high) = (format!("{low:.2}"), format!("{high:.2}"));
@@ -225,7 +239,13 @@ fn counted_otherwise(points: &[Point]) -> Option<String> {
         true => low,
         false => format!("{low} to {high}"),
     };
-    off.then(|| format!("the file's FLOPs are {range} times 6·N·D"))
+    off.then(|| {
+        format!(
+            "the FLOPs of the models are {range} times 6·N·D; budgets are taken as counted so, and the parametric \
+             law's optimum under C = {:.3}·6·N·D, the median",
+            ratios[ratios.len() / 2]
+        )
+    })
 }
 
 #[cfg(test)]

@@ -7,11 +7,11 @@ use super::FitFlags;
 use super::input::Input;
 use crate::error::{Error, Result};
 use crate::files;
-use crate::scaling::allocate::{
-    Allocation, Architecture, Counted, Estimate, Request, allocate, within,
-};
+use crate::scaling::allocate::{Allocation, Architecture, Counted, Request, allocate, within};
 use crate::scaling::bootstrap::bootstrap;
+use crate::scaling::estimate::Estimate;
 use crate::scaling::parametric::{self, ParametricFit};
+use crate::scaling::point::flops_ratio;
 use clap::ValueEnum;
 use serde_json::json;
 use std::fmt::Write;
@@ -19,33 +19,35 @@ use std::path::PathBuf;
 
 /// Say what to train with a budget of FLOPs
 ///
-/// Fits L(N, D) to the models of FILE, takes its optimum under C = 6·N·D, and builds the nearest Llama that
-/// divides well, with batch, steps and peak LR; its loss stands beside the optimum's.
+/// Fits L(N, D) to the models of FILE, takes its optimum at that compute, and builds the nearest Llama that
+/// divides well, with batch, steps and peak LR; its loss stands beside the optimum's. A suite and directories of runs
+/// say themselves what vocabulary, sequences and head their models have; a table does not.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Example:
-  lehr scaling allocate runs.csv --flops 1e19 --recipe next.toml")]
+  lehr scaling allocate runs.csv --flops 1e19 --recipe next.toml
+  lehr scaling allocate suites/austen --flops 1e15")]
 pub struct Args {
     #[command(flatten)]
     fit: FitFlags,
-    /// Training FLOPs, 6·N·D
+    /// Training FLOPs, counted as those of FILE are (6·N·D unless it says otherwise)
     #[arg(long, value_name = "C", allow_negative_numbers = true)]
     flops: f64,
     /// Write what to train, for lehr train --config FILE
     #[arg(long, value_name = "FILE")]
     recipe: Option<PathBuf>,
-    /// Rows of the embedding
-    #[arg(long, default_value_t = 50304, value_name = "N")]
-    vocab_size: usize,
-    /// Tokens a sequence
-    #[arg(long, default_value_t = 512, value_name = "N")]
-    sequence_length: usize,
-    /// Give the head a table of its own
+    /// Rows of the embedding [default: as the runs, or 50304]
+    #[arg(long, value_name = "N")]
+    vocab_size: Option<usize>,
+    /// Tokens a sequence [default: as the runs, or 512]
+    #[arg(long, value_name = "N")]
+    sequence_length: Option<usize>,
+    /// Give the head a table of its own [default: as the runs, or tied]
     #[arg(long)]
     untied: bool,
-    /// Which parameters FILE counts
-    #[arg(long, value_enum, default_value_t = Count::Total, value_name = "WHICH")]
-    count: Count,
+    /// Which parameters FILE counts [default: with-head of a suite, or total]
+    #[arg(long, value_enum, value_name = "WHICH")]
+    count: Option<Count>,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -81,7 +83,7 @@ pub fn run(args: Args) -> Result<()> {
             args.fit.seed,
         )
     });
-    let found = allocate(&fit.law, draws.as_ref(), &args.request())?;
+    let found = allocate(&fit.law, draws.as_ref(), &args.request(&input))?;
     within(&input.points, &found)?;
     let mut written = String::new();
     if let Some(path) = &args.recipe {
@@ -102,18 +104,24 @@ pub fn run(args: Args) -> Result<()> {
 }
 
 impl Args {
-    fn request(&self) -> Request {
+    fn request(&self, input: &Input) -> Request {
+        let usual = Request::new(self.flops);
+        let (runs, counted) = input.origin.unzip();
+        let counted = counted.unwrap_or_default();
         Request {
-            flops: self.flops,
-            vocab_size: self.vocab_size,
-            sequence_length: self.sequence_length,
-            tied: !self.untied,
-            counted: match self.count {
+            flops_ratio: flops_ratio(&input.points),
+            vocab_size: (self.vocab_size)
+                .unwrap_or(runs.map_or(usual.vocab_size, |r| r.vocab_size)),
+            sequence_length: (self.sequence_length)
+                .unwrap_or(runs.map_or(usual.sequence_length, |r| r.sequence_length)),
+            tied: !self.untied && runs.is_none_or(|r| r.tied),
+            counted: self.count.map_or(counted, |count| match count {
                 Count::Total => Counted::Total,
                 Count::NonEmbedding => Counted::NonEmbedding,
                 Count::WithHead => Counted::WithHead,
-            },
+            }),
             level: self.fit.level,
+            ..usual
         }
     }
 }
@@ -197,7 +205,7 @@ fn nats(x: f64) -> String {
 fn architecture(of: &Architecture) -> String {
     format!(
         "llama, {} of {}, MLP {}: {} parameters\n{} steps of {} tokens ({} sequences), {} tokens in all, \
-         peak LR {}, warm-up {} steps\n{:.3e} FLOPs by 6·N·D, {:.3e} executed; loss {} nats, {} over the best",
+         peak LR {}, warm-up {} steps\n{:.3e} FLOPs of the budget, {:.3e} executed; loss {} nats, {} over the best",
         shape(of),
         of.model.head_dim,
         of.model.intermediate_size,

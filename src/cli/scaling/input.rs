@@ -2,7 +2,9 @@
 
 use super::FitFlags;
 use crate::error::{Error, Result};
+use crate::scaling::allocate::Counted;
 use crate::scaling::curves::{self, Curve, Made};
+use crate::scaling::origin::{self, Origin};
 use crate::scaling::point::{self, Columns, Point};
 use std::path::{Path, PathBuf};
 
@@ -16,6 +18,8 @@ pub struct Input {
     pub points: Vec<Point>,
     /// Training curves, where these were given.
     pub curves: Option<Vec<Curve>>,
+    /// How these were made and their parameters counted, where runs of ours say it.
+    pub origin: Option<(Origin, Counted)>,
     /// Sentences for the user.
     pub notes: Vec<String>,
 }
@@ -30,10 +34,14 @@ impl Input {
             several => format!("{} and {} more", short_name(&several[0]), several.len() - 1),
         };
         if runs.iter().all(|r| !r.is_empty()) {
-            return of_runs(name, &runs.concat());
+            let mut input = of_runs(name, &runs.concat())?;
+            input.notes.extend(point::counted_otherwise(&input.points));
+            return Ok(input);
         }
         if let [file] = &flags.files[..] {
-            return of_table(name, file, flags);
+            let mut input = of_table(name, file, flags)?;
+            input.notes.extend(point::counted_otherwise(&input.points));
+            return Ok(input);
         }
         let table = runs.iter().position(Vec::is_empty).unwrap_or(0);
         Err(Error::input(format!(
@@ -89,6 +97,7 @@ fn of_runs(name: String, dirs: &[PathBuf]) -> Result<Input> {
         points,
         notes,
         curves: (!ends).then_some(curves),
+        origin: origin::of_runs(dirs).map(|o| (o, Counted::Total)),
     })
 }
 
@@ -133,6 +142,7 @@ fn of_table(name: String, file: &Path, flags: &FitFlags) -> Result<Input> {
         points,
         curves,
         notes,
+        origin: origin::of_suite(file).map(|o| (o, Counted::WithHead)),
     })
 }
 

@@ -1,8 +1,9 @@
 //! What `lehr scaling --json` prints.
 
 use super::input::Input;
-use crate::scaling::compare::{Comparison, Estimate, Missed, Parametric, Request, Row, Way};
+use crate::scaling::compare::{Comparison, Missed, Parametric, Request, Row, Way};
 use crate::scaling::envelope::Envelope;
+use crate::scaling::estimate::Estimate;
 use crate::scaling::isoflop::IsoFlop;
 use crate::scaling::law::ScalingLaw;
 use serde_json::{Map, Value, json};
@@ -58,14 +59,14 @@ fn row(row: &Row) -> Map<String, Value> {
     let mut out = Map::new();
     let mut put = |key: &str, value: Value| out.insert(key.to_string(), value);
     put("a", json!(row.exponent.value));
-    put("a_low", number(row.exponent.low));
-    put("a_high", number(row.exponent.high));
+    put("a_low", json!(row.exponent.low));
+    put("a_high", json!(row.exponent.high));
     for (name, all) in [("n", &row.params), ("d", &row.tokens), ("loss", &row.loss)] {
         if all.is_empty() {
             continue;
         }
-        let each = |of: fn(&Estimate) -> f64| all.iter().map(|e| number(of(e))).collect();
-        put(name, each(|e| e.value));
+        let each = |of: fn(&Estimate) -> Option<f64>| all.iter().map(|e| json!(of(e))).collect();
+        put(name, each(|e| Some(e.value)));
         put(&format!("{name}_low"), each(|e| e.low));
         put(&format!("{name}_high"), each(|e| e.high));
     }
@@ -105,11 +106,14 @@ fn parametric(fit: &Parametric, found: &Comparison, request: &Request) -> Value 
         let (l, h) = fit.bootstrap.interval(request.level, of);
         number(if high { h } else { l })
     };
+    let error = |of: fn(&ScalingLaw) -> f64| number(fit.bootstrap.standard_error(of));
     let mut out = Map::new();
     let mut put = |key: &str, value: Value| out.insert(key.to_string(), value);
     put("params", constants(|of| number(of(&fit.fit.law))));
     put("low", constants(|of| bound(false, of)));
     put("high", constants(|of| bound(true, of)));
+    put("standard_error", constants(error));
+    put("flops_ratio", json!(found.flops_ratio));
     put("objective", number(fit.fit.objective));
     put("starts", json!(fit.fit.starts));
     put("agree", json!(fit.fit.agree));

@@ -5,7 +5,8 @@ use super::super::format::{count, thousands};
 use super::input::Input;
 use crate::report::chart::letter;
 use crate::report::scaling::key;
-use crate::scaling::compare::{Comparison, Estimate, Missed, Parametric, Request, Row};
+use crate::scaling::compare::{Comparison, Missed, Parametric, Request, Row};
+use crate::scaling::estimate::Estimate;
 use crate::scaling::law::ScalingLaw;
 use std::fmt::Write;
 
@@ -164,9 +165,9 @@ fn sizes(out: &mut String, found: &Comparison, request: &Request, place: usize) 
 }
 
 fn interval(of: &Estimate, write: impl Fn(f64) -> String) -> String {
-    match of.low.is_finite() {
-        true => format!("{} … {}", write(of.low), write(of.high)),
-        false => String::new(),
+    match (of.low, of.high) {
+        (Some(low), Some(high)) => format!("{} … {}", write(low), write(high)),
+        _ => String::new(),
     }
 }
 

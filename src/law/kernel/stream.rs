@@ -212,13 +212,15 @@ impl Weights {
     /// What a node brings that changes the LR `gap` before the next point.
     #[inline(always)]
     fn arrive(&self, out: &mut Arrival, rho: f64, size: f64, slowness: f64, gap: f64) {
-        let mut u = lowest(rho * slowness);
+        // e^{−ρ/c}, by squaring: 1 − (1 − e^{−ρ/c}) would leave 1e-16 where nothing is, on rates so high above c that
+        // their weights make much of it.
+        let mut u = lowest(rho * slowness).map(|x| 1.0 - x);
         let mut v = lowest(rho * gap);
         let slopes = !out.slope.is_empty();
         for (group, constant) in self.constant.iter().enumerate() {
             let mut w = [0.0; LANES];
             for l in 0..LANES {
-                w[l] = (1.0 - u[l]) * constant[l] * size;
+                w[l] = u[l] * constant[l] * size;
                 out.responded[group][l] = w[l] * v[l];
             }
             out.weights[group] = w;
@@ -227,7 +229,7 @@ impl Weights {
                     out.slope[group][l] = w[l] * (1.0 - v[l]) * gap;
                 }
             }
-            two_octaves_up(&mut u);
+            u = u.map(|x| (x * x) * (x * x));
             two_octaves_up(&mut v);
         }
     }
