@@ -191,7 +191,7 @@ fn text_that_was_moved_trains_nothing_again() {
 fn a_trunk_with_averages_that_begins_anew_is_in_the_plan() {
     let averaged = SPEC.replace(
         "[set]\n",
-        "[set]\naverage.weight_average = true\naverage.window = 5\n",
+        "[set]\naverage.ema = true\naverage.ema_interval = 1\n",
     );
     let place = place(&averaged);
     place.lehr(RUN).assert().success();
