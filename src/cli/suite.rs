@@ -3,12 +3,16 @@
 mod plan;
 mod screen;
 mod table;
+#[cfg(test)]
+mod tests;
 
 use super::prepare::Watcher;
 use super::signal;
 use crate::error::{Error, Result};
 use crate::scaling::suite::Suite;
 use crate::scaling::suite::execute::{self, Outcome};
+use crate::scaling::suite::failures::{self, FAILURES_DIR};
+use crate::scaling::suite::missing::missing;
 use crate::scaling::suite::plan::Plan;
 use crate::scaling::suite::results;
 use crate::scaling::suite::slurm::{self, Places};
@@ -18,6 +22,7 @@ use screen::SuiteScreen;
 use serde_json::json;
 use std::io::{BufRead, IsTerminal, Write};
 use std::path::{Path, PathBuf};
+use table::Outcomes;
 
 /// Train model sizes × horizons from one trunk a size
 ///
@@ -124,7 +129,7 @@ fn agreed(args: &Args, to_do: usize) -> Result<()> {
     }
 }
 
-/// `--cell`: one run, as a task of an array job. It writes no results; `--collect` does.
+/// `--cell`: one run, as a task of an array job. It writes no results, which `--collect` does, but why it failed.
 fn cell(suite: &Suite, id: &str, args: &Args) -> Result<()> {
     let index = suite.find(id)?;
     let cell = &suite.cells[index];
@@ -138,7 +143,7 @@ fn cell(suite: &Suite, id: &str, args: &Args) -> Result<()> {
     let stop = signal::stop_flag()?;
     let mut progress = Watcher::new()?;
     let mut screen = SuiteScreen::alone();
-    let outcome = execute::train(suite, cell, &mut screen, &mut progress, stop);
+    let outcome = execute::attempt(suite, cell, &mut screen, &mut progress, stop);
     screen.clear();
     outcome?;
     eprintln!("done  {}", suite.dir(cell).display());
@@ -163,6 +168,15 @@ fn emit(suite: &Suite, system: &str, dir: &Path, args: &Args) -> Result<()> {
         return print(&format!("{:#}\n", json!({ "files": written })));
     }
     let mut out = String::new();
+    if written.is_empty() {
+        out += &format!(
+            "nothing left to do: all {} cells are finished, and nothing was written\nnext  {} suite {} --collect\n",
+            suite.cells.len(),
+            super::invocation(),
+            args.spec.display()
+        );
+        return print(&out);
+    }
     for path in &written {
         out += &format!("wrote {}\n", path.display());
     }
@@ -175,7 +189,8 @@ fn emit(suite: &Suite, system: &str, dir: &Path, args: &Args) -> Result<()> {
     print(&out)
 }
 
-/// Writes the results, prints them, and fails if a cell did.
+/// Writes the results, prints them, and fails if a cell did. What `--collect` finds on record failed some other time: it
+/// is told, and fails nothing now.
 fn finish(suite: &Suite, args: &Args, outcomes: &[Outcome]) -> Result<()> {
     let (rows, unreadable) = results::collect(suite);
     if args.collect {
@@ -183,26 +198,31 @@ fn finish(suite: &Suite, args: &Args, outcomes: &[Outcome]) -> Result<()> {
         std::fs::create_dir_all(out).map_err(|e| Error::io("create the directory", out, e))?;
         results::write(suite, &rows)?;
     }
-    let spent = results::spent(suite);
-    let mut failures = execute::failures(suite, outcomes);
-    failures.extend(unreadable.iter().cloned());
-    let pairs = results::pairs(suite, &rows);
+    let failed = execute::failures(suite, outcomes);
+    let count = failed.len() + unreadable.len();
+    // The screen has said what failed now.
+    let told = match args.collect {
+        true => [failures::recorded(suite), unreadable].concat(),
+        false => unreadable,
+    };
+    let outcome = Outcomes {
+        pairs: results::pairs(suite, &rows),
+        rows,
+        spent: results::spent(suite),
+        missing: missing(suite),
+    };
     match args.json {
         true => {
-            let value = table::json(suite, &rows, &pairs, &spent, &failures);
+            let value = table::json(suite, &outcome, &[failed, told].concat());
             print(&format!("{value:#}\n"))?;
         }
-        // The screen has said the others.
-        false => print(&table::words(suite, &rows, &pairs, &spent, &unreadable))?,
+        false => print(&table::words(suite, &outcome, &told))?,
     }
     let place = match args.collect {
         true => String::new(),
-        false => format!(
-            " ({})",
-            suite.spec.out.join(execute::FAILURES_FILE).display()
-        ),
+        false => format!(" ({})", suite.spec.out.join(FAILURES_DIR).display()),
     };
-    match failures.len() {
+    match count {
         0 => Ok(()),
         n => Err(Error::input(format!(
             "{n} of {} cells could not be run{place}; the others are done, and the suite run again tries these once more",

@@ -115,13 +115,13 @@ fn sizes(out: &mut String, suite: &Suite, plan: &Plan) {
             count(row.params as f64),
             lr(row.peak_lr),
             thousands(row.warmup_steps),
-            thousands(row.tokens_per_step),
+            batch(row.tokens_per_step),
             row.to_do,
             thousands(row.steps),
             count(row.flops),
             time(row.seconds)
         );
-        let _ = writeln!(out, "{}", wrap(&horizons(row, model.n()), WIDTH, "    "));
+        let _ = writeln!(out, "{}", horizons(row, model.n()));
     }
     let _ = writeln!(
         out,
@@ -129,7 +129,7 @@ fn sizes(out: &mut String, suite: &Suite, plan: &Plan) {
     );
 }
 
-/// `ends at 250 k (244, 2.5x)   500 k (488, 5.1x)`, on as many lines as it takes.
+/// `ends at  250 k (244, 2.5x)  500 k (488, 5.1x)`, on as many lines as it takes, each led by the same column.
 fn horizons(row: &Row, n: f64) -> String {
     let mut lines = vec!["    ends at".to_string()];
     for &steps in &row.horizons {
@@ -141,13 +141,21 @@ fn horizons(row: &Row, n: f64) -> String {
         let one = format!("{} ({}, {a_parameter})", count(tokens), thousands(steps));
         let line = lines.last_mut().expect("there is a first line");
         if line.chars().count() + 2 + one.chars().count() > WIDTH {
-            lines.push(format!("           {one}"));
+            lines.push(format!("{:13}{one}", ""));
         } else {
             line.push_str("  ");
             line.push_str(&one);
         }
     }
     lines.join("\n")
+}
+
+/// Tokens in a column of eight.
+fn batch(tokens: u64) -> String {
+    match tokens {
+        0..1_000_000 => thousands(tokens),
+        _ => count(tokens as f64),
+    }
 }
 
 fn cost(out: &mut String, plan: &Plan, gpu: Option<(f64, f64)>) {

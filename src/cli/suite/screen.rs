@@ -1,5 +1,6 @@
 //! A suite while it runs: the cell, the suite's share and time left, and under them the trainer's line.
 
+use super::table::titled;
 use crate::cli::format::{clock, lr, thousands, wrap};
 use crate::scaling::suite::Suite;
 use crate::scaling::suite::execute::{Outcome, Watcher};
@@ -31,7 +32,8 @@ pub struct SuiteScreen {
     estimated: f64,
     begin: Instant,
     cell: Option<usize>,
-    title: String,
+    /// The size, and what of it is trained.
+    title: (String, String),
     cells: usize,
     first_step: u64,
     steps: u64,
@@ -59,7 +61,7 @@ impl SuiteScreen {
             estimated: 0.0,
             begin: Instant::now(),
             cell: None,
-            title: String::new(),
+            title: Default::default(),
             cells: 1,
             first_step: 0,
             steps: 0,
@@ -86,11 +88,11 @@ impl SuiteScreen {
     }
 
     /// `cell 7/18  small, seed 0, cooldown 480 → 600      suite 38 %  eta 12:03`
-    fn headline(&self, step: u64) -> String {
+    pub(super) fn headline(&self, step: u64) -> String {
         let Some(index) = self.cell else {
             return String::new();
         };
-        let left = format!("cell {}/{}  {}", index + 1, self.cells, self.title);
+        let left = format!("cell {}/{}  ", index + 1, self.cells);
         let own = (self.steps - self.first_step).max(1) as f64;
         let here = self.estimates[index] * (step - self.first_step) as f64 / own;
         let ahead: f64 = self.estimates[index..].iter().sum::<f64>() - here;
@@ -104,9 +106,9 @@ impl SuiteScreen {
             }
             false => String::new(),
         };
-        let room = WIDTH.saturating_sub(right.chars().count() + 2);
-        let left: String = left.chars().take(room).collect();
-        format!("{left:<room$}  {right}")
+        let room = WIDTH.saturating_sub(left.chars().count() + right.chars().count() + 2);
+        let title = titled(&self.title.0, &self.title.1, room);
+        format!("{left}{title:<room$}  {right}")
     }
 
     fn status(&self, r: &StepRecord) -> String {
@@ -176,7 +178,7 @@ impl Watcher for SuiteScreen {
     fn begins(&mut self, suite: &Suite, index: usize) {
         let cell = &suite.cells[index];
         self.cell = Some(index);
-        self.title = suite.describe(cell);
+        self.title = (suite.model(cell).name.clone(), suite.describe_rest(cell));
         (self.first_step, self.steps) = (cell.first_step(), cell.steps);
         if self.bar.is_none() && !std::io::stderr().is_terminal() {
             say!("{}", self.headline(self.first_step).trim_end());
@@ -196,7 +198,8 @@ impl Watcher for SuiteScreen {
                 let val = self.val.map_or(String::new(), |v| format!("val {v:.4}  "));
                 let right = format!("{val}{}", clock(self.cell_begin.elapsed()));
                 let room = WIDTH.saturating_sub(8 + right.chars().count());
-                let left: String = suite.describe(cell).chars().take(room).collect();
+                let (name, rest) = (&suite.model(cell).name, suite.describe_rest(cell));
+                let left = titled(name, &rest, room);
                 format!("done  {left:<room$}  {right}")
             }
             Outcome::Failed(why) => line("fail", why),

@@ -4,18 +4,30 @@ use super::plan::{item, plural};
 use crate::cli::format::{count, thousands};
 use crate::scaling::suite::Suite;
 use crate::scaling::suite::cost::Cost;
-use crate::scaling::suite::execute::Failure;
+use crate::scaling::suite::failures::Failure;
+use crate::scaling::suite::missing::{Missing, few};
 use crate::scaling::suite::results::{Finished, Mean, Pair, RESULTS_FILE};
 use serde_json::{Value, json};
 use std::fmt::Write;
 
-pub fn json(
-    suite: &Suite,
-    rows: &[Finished],
-    pairs: &[Pair],
-    spent: &Cost,
-    failures: &[Failure],
-) -> Value {
+/// Missing cells that are named; the others are counted.
+const NAMED: usize = 5;
+
+/// What there is of a suite, and what is lacking.
+pub struct Outcomes {
+    pub rows: Vec<Finished>,
+    pub pairs: Vec<Pair>,
+    pub spent: Cost,
+    pub missing: Vec<Missing>,
+}
+
+pub fn json(suite: &Suite, outcomes: &Outcomes, failures: &[Failure]) -> Value {
+    let Outcomes {
+        rows,
+        pairs,
+        spent,
+        missing,
+    } = outcomes;
     json!({
         "name": suite.spec.name,
         "out": suite.spec.out,
@@ -26,17 +38,18 @@ pub fn json(
         "spent": spent,
         "spent_ratio": (spent.separate > 0.0).then(|| spent.ratio()),
         "formula_ratio": Cost::formula(suite),
+        "missing": missing,
         "failures": failures,
     })
 }
 
-pub fn words(
-    suite: &Suite,
-    rows: &[Finished],
-    pairs: &[Pair],
-    spent: &Cost,
-    failures: &[Failure],
-) -> String {
+pub fn words(suite: &Suite, outcomes: &Outcomes, failures: &[Failure]) -> String {
+    let Outcomes {
+        rows,
+        pairs,
+        spent,
+        missing,
+    } = outcomes;
     let mut out = String::new();
     if !pairs.is_empty() {
         losses(&mut out, suite, pairs);
@@ -71,15 +84,26 @@ pub fn words(
         );
     }
     let path = suite.spec.out.join(RESULTS_FILE);
-    let text = format!("{} of {all} cells are in {}", rows.len(), path.display());
+    let text = format!(
+        "{} of {all} cells have results, in {}",
+        rows.len(),
+        path.display()
+    );
     item(&mut out, "done", &text);
+    if !missing.is_empty() {
+        let named: Vec<String> = missing.iter().map(Missing::words).collect();
+        item(&mut out, "left", &few(&named, NAMED));
+    }
     let lehr = crate::cli::invocation();
     let next = match whole {
         true => format!(
             "{lehr} scaling {} --kind cooldown",
             suite.spec.out.display()
         ),
-        false => format!("{lehr} suite {} --yes", suite.spec.path.display()),
+        false => format!(
+            "{lehr} suite {} --yes\n      (on a cluster: submit.sh of its jobs once more)",
+            suite.spec.path.display()
+        ),
     };
     let _ = writeln!(out, "next  {next}");
     out
@@ -148,10 +172,17 @@ pub fn elided(text: &str, room: usize) -> String {
     if all.len() <= room {
         return text.to_string();
     }
-    let end = room / 2;
-    let start: String = all[..room - 1 - end].iter().collect();
+    let end = room.saturating_sub(1).div_ceil(2);
+    let start: String = all[..room.saturating_sub(1 + end)].iter().collect();
     let rest: String = all[all.len() - end..].iter().collect();
     format!("{start}…{rest}")
+}
+
+/// A name and what is said of it in so many columns: the name gives way first, down to a few letters.
+pub fn titled(name: &str, rest: &str, room: usize) -> String {
+    const LEAST: usize = 9;
+    let spare = room.saturating_sub(rest.chars().count());
+    elided(&format!("{}{rest}", elided(name, spare.max(LEAST))), room)
 }
 
 fn mean(m: &Mean) -> String {

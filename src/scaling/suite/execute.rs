@@ -1,23 +1,20 @@
 //! Runs the cells one by one: skips what is finished, resumes what was begun, starts the rest.
 
 use super::cell::{Cell, Kind};
+use super::failures::{self, Failure};
 use super::pool;
 use super::results;
 use super::suite::{State, Suite};
 use crate::error::{Error, Result};
-use crate::files;
 use crate::schedule::Tail;
 use crate::text::prepare::Progress;
 use crate::train::branch::{BranchPoint, Cooldown};
 use crate::train::run::{Observer, Run};
 use crate::train::rundir::step_dir;
 use crate::train::start::StartOptions;
-use serde::Serialize;
 use std::fs::{File, TryLockError};
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
-
-pub const FAILURES_FILE: &str = "failures.json";
 
 /// What became of a cell.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,19 +34,12 @@ pub trait Watcher: Observer {
     fn ends(&mut self, suite: &Suite, index: usize, outcome: &Outcome);
 }
 
-/// A cell that could not be run.
-#[derive(Clone, Debug, Serialize)]
-pub struct Failure {
-    pub cell: String,
-    pub why: String,
-}
-
 /// Runs every cell that is not finished. A failure in one loses nothing but those that need it.
 ///
-/// `results.csv` is written anew after every cell, `failures.json` where there are failures.
+/// `results.csv` is written anew after every cell; why a cell failed is put on record.
 ///
 /// # Errors
-/// Another process runs this suite; results that cannot be written; [`Error::Interrupted`] once `stop` is
+/// Another process runs this suite; results or records that cannot be written; [`Error::Interrupted`] once `stop` is
 /// set, with everything saved.
 pub fn run(
     suite: &Suite,
@@ -63,12 +53,14 @@ pub fn run(
     let mut outcomes: Vec<Outcome> = Vec::new();
     for (index, cell) in suite.cells.iter().enumerate() {
         let outcome = if suite.state(cell) == State::Finished {
+            // Killed between its end and this, it would keep its record.
+            failures::forget(suite, cell)?;
             Outcome::Cached
         } else if let Some(needed) = missing(suite, cell) {
             Outcome::Skipped(needed)
         } else {
             watcher.begins(suite, index);
-            match train(suite, cell, watcher, progress, stop) {
+            match attempt(suite, cell, watcher, progress, stop) {
                 Ok(()) => Outcome::Finished,
                 Err(e @ Error::Interrupted(_)) => return Err(e),
                 Err(e) => Outcome::Failed(e.to_string()),
@@ -81,11 +73,7 @@ pub fn run(
             results::write(suite, &results::collect(suite).0)?;
         }
     }
-    let (rows, unreadable) = results::collect(suite);
-    results::write(suite, &rows)?;
-    let mut failed = failures(suite, &outcomes);
-    failed.extend(unreadable);
-    record(out, &failed)?;
+    results::write(suite, &results::collect(suite).0)?;
     Ok(outcomes)
 }
 
@@ -95,11 +83,30 @@ fn missing(suite: &Suite, cell: &Cell) -> Option<String> {
     (suite.state(needed) != State::Finished).then(|| needed.id.clone())
 }
 
-/// Trains one cell to its end, from wherever it is.
+/// Trains one cell to its end, from wherever it is, and keeps on record why it failed.
 ///
 /// # Errors
 /// What [`Run::train`] says; the cell that this one needs is not finished.
-pub fn train(
+pub fn attempt(
+    suite: &Suite,
+    cell: &Cell,
+    observer: &mut dyn Watcher,
+    progress: &mut dyn Progress,
+    stop: &AtomicBool,
+) -> Result<()> {
+    let outcome = train(suite, cell, observer, progress, stop);
+    match &outcome {
+        Ok(()) => failures::forget(suite, cell)?,
+        Err(Error::Interrupted(_)) => {}
+        // Out of turn is no failure of the cell's own.
+        Err(_) if missing(suite, cell).is_some() => {}
+        Err(e) => failures::record(suite, cell, &e.to_string())
+            .map_err(|r| Error::input(format!("{e}; and that is not on record: {r}")))?,
+    }
+    outcome
+}
+
+fn train(
     suite: &Suite,
     cell: &Cell,
     observer: &mut dyn Watcher,
@@ -133,7 +140,10 @@ fn start(suite: &Suite, cell: &Cell, dir: &Path, progress: &mut dyn Progress) ->
             Run::start(dir, cell.config.clone(), &StartOptions::default(), progress)
         }
         Kind::Cooldown {
-            trunk, at, tailing, ..
+            trunk: needed,
+            at,
+            tailing,
+            ..
         } => {
             let cooldown = Cooldown {
                 steps: cell.own_steps(),
@@ -142,15 +152,19 @@ fn start(suite: &Suite, cell: &Cell, dir: &Path, progress: &mut dyn Progress) ->
                     final_ratio: tailing.final_ratio,
                 },
             };
-            let trunk = pool::holder(suite, &suite.cells[*trunk], *at);
+            let trunk = pool::holder(suite, &suite.cells[*needed], *at);
             if !step_dir(&trunk, *at).exists() {
                 return Err(Error::input(format!(
-                    "its trunk has lost the checkpoint of step {at}; remove {} and run the suite again",
-                    trunk.display()
+                    "its trunk {} has lost the checkpoint of step {at}; remove the directory {} and run `lehr suite {} --yes`, which trains the trunk again and then this cell",
+                    suite.cells[*needed].id,
+                    trunk.display(),
+                    suite.spec.path.display()
                 )));
             }
             let point = BranchPoint::find(&trunk, Some(*at))?;
-            let config = point.config(&cooldown)?;
+            let mut config = point.config(&cooldown)?;
+            // The same text, which may have been moved since the trunk was trained.
+            config.data = cell.config.data.clone();
             Run::branch(&point, config, dir, progress)
         }
     }
@@ -170,19 +184,6 @@ pub fn failures(suite: &Suite, outcomes: &[Outcome]) -> Vec<Failure> {
             Some(Failure { cell, why })
         })
         .collect()
-}
-
-/// Writes `failures.json`, or removes an older one where nothing failed.
-fn record(out: &Path, failures: &[Failure]) -> Result<()> {
-    let path = out.join(FAILURES_FILE);
-    if failures.is_empty() {
-        if path.exists() {
-            std::fs::remove_file(&path).map_err(|e| Error::io("remove", &path, e))?;
-        }
-        return Ok(());
-    }
-    let text = serde_json::to_vec_pretty(failures).map_err(Error::backend)?;
-    files::write(&path, &text)
 }
 
 /// One process runs a suite at a time; however it ends, the system releases the lock.

@@ -2,7 +2,8 @@
 //!
 //! A [`spec::Spec`] is what a TOML file asks for; [`suite::Suite`] is that, resolved against recipes and a corpus into
 //! [`cell::Cell`]s, each of which is a run cached by the hash of its configuration; [`plan`] says what they
-//! cost, [`execute`] runs them, [`results`] gathers what came out, [`slurm`] writes the same as jobs for a cluster.
+//! cost, [`execute`] runs them, [`failures`] keeps why one failed, [`results`] gathers what came out, [`missing`] says what
+//! is lacking, [`slurm`] writes the same as jobs for a cluster.
 //!
 //! The protocol is the cooldown paper's (Hägele et al. 2024, arXiv 2405.18392): a trunk a size at a constant LR, half of
 //! the cosine's, and cooldowns from its checkpoints that end at the horizons.
@@ -10,7 +11,9 @@
 pub mod cell;
 pub mod cost;
 pub mod execute;
+pub mod failures;
 mod measure;
+pub mod missing;
 pub mod plan;
 mod pool;
 pub mod results;

@@ -3,6 +3,7 @@
 use super::cell::Cell;
 use super::cost::Cost;
 use super::measure;
+use super::missing::few;
 use super::pool;
 use super::suite::{Model, State, Suite};
 use serde::Serialize;
@@ -66,7 +67,7 @@ impl Plan {
             ratio: cost.ratio(),
             cost,
             seconds: sizes.iter().map(|r| r.seconds).sum(),
-            notes: suite.notes.clone(),
+            notes: suite.notes.iter().cloned().chain(anew(suite)).collect(),
             sizes,
         }
     }
@@ -77,6 +78,26 @@ impl Plan {
         let per_token = self.sizes[cell.model].seconds_per_step? / model.tokens_per_step as f64;
         Some(seconds_left(suite, cell, per_token))
     }
+}
+
+/// That trunks are trained again, and what of it an older one has done already.
+fn anew(suite: &Suite) -> Option<String> {
+    let (mut trunks, mut flops) = (Vec::new(), 0.0);
+    for cell in &suite.cells {
+        if let Some(steps) = pool::begins_anew(suite, cell) {
+            trunks.push(cell.id.clone());
+            flops += suite.model(cell).flops(steps);
+        }
+    }
+    let begin = match trunks.len() {
+        0 => return None,
+        1 => "begins",
+        _ => "begin",
+    };
+    Some(format!(
+        "{} {begin} anew: a longer trunk with averages cannot go on from the shorter one; {flops:.2e} FLOP that were spent are spent again",
+        few(&trunks, 3)
+    ))
 }
 
 fn row(suite: &Suite, index: usize, model: &Model, clock: bool) -> Row {

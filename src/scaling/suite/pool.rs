@@ -6,7 +6,7 @@
 //! from whichever of them holds their step.
 
 use super::cell::{Cell, Kind};
-use super::suite::Suite;
+use super::suite::{State, Suite};
 use crate::error::Result;
 use crate::schedule::{Decay, Tail};
 use crate::train::RunConfig;
@@ -46,14 +46,27 @@ pub(super) fn holder(suite: &Suite, trunk: &Cell, step: u64) -> PathBuf {
 
 /// Where a trunk that has not begun can go on from: an older trunk, and a step of it.
 pub(super) fn head_start(suite: &Suite, trunk: &Cell) -> Option<(PathBuf, u64)> {
+    // The averages of the part before lie with the older trunk.
+    older_checkpoint(suite, trunk).filter(|_| !averages(trunk))
+}
+
+/// Steps that a trunk trains once more because, with averages, it cannot go on from an older one that has them.
+pub(super) fn begins_anew(suite: &Suite, trunk: &Cell) -> Option<u64> {
+    let anew = averages(trunk) && suite.state(trunk) == State::New;
+    let older = anew.then(|| older_checkpoint(suite, trunk)).flatten();
+    older.map(|(_, step)| step)
+}
+
+fn averages(trunk: &Cell) -> bool {
+    let average = &trunk.config.average;
+    average.weight_average || average.ema
+}
+
+/// The newest checkpoint of an older trunk that lies before everything this one lacks.
+fn older_checkpoint(suite: &Suite, trunk: &Cell) -> Option<(PathBuf, u64)> {
     let Kind::Trunk { branches } = &trunk.kind else {
         return None;
     };
-    let average = &trunk.config.average;
-    if average.weight_average || average.ema {
-        // The averages of the part before lie with the older trunk.
-        return None;
-    }
     let older = directories(suite, trunk).split_off(1);
     let saved: Vec<(u64, &PathBuf)> = older
         .iter()
@@ -83,5 +96,7 @@ pub(super) fn extension(trunk: &Cell, from: &Path, at: u64) -> Result<(BranchPoi
     })?;
     config.checkpoint = trunk.config.checkpoint.clone();
     config.checkpoint.at.retain(|&step| step > at);
+    // The same text, which may have been moved since the older trunk was trained.
+    config.data = trunk.config.data.clone();
     Ok((point, config))
 }

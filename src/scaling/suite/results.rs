@@ -2,7 +2,7 @@
 
 use super::cell::{Cell, Kind};
 use super::cost::Cost;
-use super::execute::Failure;
+use super::failures::Failure;
 use super::suite::{State, Suite};
 use crate::error::{Error, Result};
 use crate::files;
@@ -111,6 +111,7 @@ pub fn write(suite: &Suite, rows: &[Finished]) -> Result<()> {
 
 /// FLOPs that were spent, by the steps in the logs of the cells that are finished.
 ///
+/// Of the cells that the suite has now: what was trained before an edit, and is no longer among them, is not in it.
 /// A step that was trained again after a kill counts once: its log holds it once. A log that cannot be read counts
 /// nothing; [`collect`] names it.
 pub fn spent(suite: &Suite) -> Cost {

@@ -168,12 +168,17 @@ impl Suite {
 
     /// The cell in words: `small, seed 0, cooldown to 600 steps`.
     pub fn describe(&self, cell: &Cell) -> String {
+        format!("{}{}", self.model(cell).name, self.describe_rest(cell))
+    }
+
+    /// What [`Suite::describe`] says after the size's name: `, seed 0, cooldown to 600 steps`.
+    pub fn describe_rest(&self, cell: &Cell) -> String {
         let what = match &cell.kind {
             Kind::Trunk { .. } => format!("trunk of {} steps", cell.steps),
             Kind::Cooldown { at, .. } => format!("{} {at} → {}", cell.kind(), cell.steps),
             Kind::Cosine => format!("cosine of {} steps", cell.steps),
         };
-        format!("{}, seed {}, {what}", self.model(cell).name, cell.seed)
+        format!(", seed {}, {what}", cell.seed)
     }
 }
 
