@@ -5,7 +5,7 @@ shape of the cooldown, averages along the trunk, and L(N, D) from both. Standard
     python3 scripts/mixed_corpus.py --out mixed
     python3 scripts/cooldown_experiment.py --mixed mixed --docs docs
 
-Trains for about an hour and a half on two cores; killed, it goes on where it was. Writes
+Trains for about two hours on two cores; killed, it goes on where it was. Writes
 docs/cooldown-experiment-tables.md, docs/cooldown-experiment.svg and docs/cooldown-experiment-scaling.svg. Losses are
 held out, in nats a token; a ± is the standard deviation between seeds.
 """
