@@ -129,6 +129,8 @@ pub struct Picture {
 pub struct Panel {
     pub label: String,
     pub log: bool,
+    /// Beside the point: drawn low, and not in the terminal.
+    pub small: bool,
     pub lines: Vec<Line>,
 }
 
@@ -151,7 +153,15 @@ impl Panel {
         Panel {
             label: label.into(),
             log: false,
+            small: false,
             lines,
+        }
+    }
+
+    pub fn small(label: &str, lines: Vec<Line>) -> Panel {
+        Panel {
+            small: true,
+            ..Panel::new(label, lines)
         }
     }
 }

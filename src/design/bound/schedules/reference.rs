@@ -77,17 +77,6 @@ impl Reference {
         }
     }
 
-    /// `factor` from step `at` on, then a linear cooldown over `fraction` of the run to 0.
-    pub fn two_stage(at: usize, factor: f64, fraction: f64) -> Reference {
-        Reference {
-            main: Main::Piecewise {
-                at: vec![at],
-                factors: vec![factor],
-            },
-            cooldown: Reference::wsd(fraction, false).cooldown,
-        }
-    }
-
     /// Multiples of the base LR over `steps` steps, the last of `steps + 1` left out.
     ///
     /// # Errors

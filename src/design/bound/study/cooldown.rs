@@ -66,7 +66,7 @@ pub fn length(problem: &Problem) -> Result<Study> {
         picture: Picture {
             x: "cooldown, share of the run".into(),
             steps: false,
-            panels: vec![Panel::new("γ*", vec![tuned]), Panel::new("Ω", omegas)],
+            panels: vec![Panel::small("γ*", vec![tuned]), Panel::new("Ω", omegas)],
         },
     })
 }
@@ -123,7 +123,7 @@ pub fn cosine_cycle(problem: &Problem) -> Result<Study> {
             x: "step".into(),
             steps: true,
             panels: vec![
-                Panel::new("learning rate", lr_lines),
+                Panel::small("learning rate", lr_lines),
                 Panel::new("Ω at γ*(1)", omega_lines),
             ],
         },

@@ -38,19 +38,32 @@ fn nearest(
     Ok((best.1, best.2))
 }
 
-/// Two stages at one base LR: the factor ρ of the second for which the base LR is best again, of 33 from 0.2 to 1. The second
-/// begins after `kept` steps, and its cooldown takes `fraction` of the run. Gives ρ and the unit LRs.
+/// The LRs of `prefix`, then its last one times `rho`, then straight to 0 over `fraction` of the run.
+fn staged(prefix: &[f64], rho: f64, fraction: f64, steps: usize) -> Vec<f64> {
+    let total = steps + 1;
+    let free = total.saturating_sub(prefix.len()).max(1);
+    let cooldown = ((fraction * total as f64) as usize).clamp(1, free);
+    let mut lrs = prefix.to_vec();
+    lrs.resize(
+        total - cooldown,
+        rho * prefix.last().copied().unwrap_or(1.0),
+    );
+    cooled_from(&lrs, steps)
+}
+
+/// Two stages at one base LR: the factor ρ of the second for which `gamma` is the best base LR again, of 33 from 0.2 to 1. The
+/// first is the unit LRs `prefix`, and the cooldown takes `fraction` of the run. Gives ρ and the unit LRs.
 ///
 /// # Errors
 /// Norms that do not reach as far.
 pub fn two_stage(
     problem: &Problem,
     gamma: f64,
-    kept: usize,
+    prefix: &[f64],
     fraction: f64,
     steps: usize,
 ) -> Result<(f64, Vec<f64>)> {
-    let lrs = |rho: f64| Reference::two_stage(kept, rho, fraction).lrs(steps, 0);
+    let lrs = |rho: f64| Ok(staged(prefix, rho, fraction, steps));
     nearest(problem, gamma, &linspace(0.2, 1.0, TRIALS), lrs)
 }
 
@@ -65,7 +78,7 @@ pub fn transfer(problem: &Problem) -> Result<Study> {
         let norms = problem.norms.over(steps)?;
         let bound = problem.bound(&norms);
         let naive = Reference::wsd(COOLDOWN, false).lrs(steps, 0)?;
-        let (rho, staged) = two_stage(problem, gamma, kept, COOLDOWN, steps)?;
+        let (rho, staged) = two_stage(problem, gamma, &vec![1.0; kept], COOLDOWN, steps)?;
         let adapted = |c: f64| Reference::wsd(c, false).lrs(steps, 0);
         let (fraction, adapted) = nearest(problem, gamma, &linspace(0.1, 1.0, TRIALS), adapted)?;
         let cooled = cooled_from(&vec![1.0; kept + 1], steps);
@@ -95,7 +108,7 @@ pub fn transfer(problem: &Problem) -> Result<Study> {
             let lrs = all
                 .iter()
                 .map(|(name, lrs, gamma)| lr_line(name, lrs, *gamma));
-            panels.push(Panel::new("learning rate", lrs.collect()));
+            panels.push(Panel::small("learning rate", lrs.collect()));
             let curves = all
                 .iter()
                 .map(|(name, lrs, g)| omega_line(problem, name, lrs, *g));

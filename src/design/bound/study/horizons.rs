@@ -43,7 +43,7 @@ pub fn multiple(problem: &Problem) -> Result<Study> {
             x: "step".into(),
             steps: true,
             panels: vec![
-                Panel::new("learning rate", lr_lines),
+                Panel::small("learning rate", lr_lines),
                 Panel::new("Ω at γ*", omega_lines),
             ],
         },

@@ -96,7 +96,7 @@ pub fn example() -> Result<Study> {
             x: "step".into(),
             steps: true,
             panels: vec![
-                Panel::new("learning rate", lr_lines),
+                Panel::small("learning rate", lr_lines),
                 Panel {
                     log: true,
                     ..Panel::new("f(x)", lines)

@@ -19,7 +19,10 @@ fn picture(lrs: Vec<Line>, omegas: Vec<Line>, label: &str) -> Picture {
     Picture {
         x: "step".into(),
         steps: true,
-        panels: vec![Panel::new("learning rate", lrs), Panel::new(label, omegas)],
+        panels: vec![
+            Panel::small("learning rate", lrs),
+            Panel::new(label, omegas),
+        ],
     }
 }
 
@@ -166,7 +169,13 @@ pub fn grad_norm(problem: &Problem) -> Result<Study> {
         picture: Picture {
             x: "step".into(),
             steps: true,
-            panels: vec![log("G", shapes), log("Ω at γ*", omegas)],
+            panels: vec![
+                Panel {
+                    log: true,
+                    ..Panel::small("G", shapes)
+                },
+                log("Ω at γ*", omegas),
+            ],
         },
     })
 }
