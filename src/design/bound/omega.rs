@@ -118,27 +118,28 @@ impl Bound<'_> {
         if self.iterate == Iterate::Min {
             let total: f64 = lrs.iter().sum();
             let omega = self.split(lrs).at(1.0);
-            for k in 0..=last {
-                gradient[k] = (lrs[k] * self.norms[k] * self.norms[k] - omega) / total;
+            let steps = lrs.iter().zip(self.norms).take(last + 1);
+            for (slope, (lr, norm)) in gradient.iter_mut().zip(steps) {
+                *slope = (lr * norm * norm - omega) / total;
             }
             return gradient;
         }
         // Tails first, where the gradient will be.
         let mut behind = 0.0;
-        for k in (0..=last).rev() {
-            gradient[k] = behind;
-            behind += lrs[k];
+        for (slope, lr) in gradient.iter_mut().zip(lrs).take(last + 1).rev() {
+            *slope = behind;
+            behind += lr;
         }
         let start = 0.5 * (self.distance / behind).powi(2);
         let mut before = 0.0;
-        for k in 0..=last {
+        for (k, slope) in gradient.iter_mut().enumerate().take(last + 1) {
             let squared = self.norms[k] * self.norms[k];
-            let tail = gradient[k];
-            let own = match k {
-                k if k == last => 0.5 * squared,
-                k => lrs[k] * squared / tail,
+            let tail = *slope;
+            let own = match k == last {
+                true => 0.5 * squared,
+                false => lrs[k] * squared / tail,
             };
-            gradient[k] = own - start - 0.5 * before;
+            *slope = own - start - 0.5 * before;
             before += self.weight(lrs, k) / (tail * tail);
         }
         gradient
@@ -262,8 +263,8 @@ mod tests {
         let noise =
             |from: usize| -> f64 { (from..lrs.len()).map(|s| (lrs[s] * g[s]).powi(2)).sum() };
         let mut omega = (d * d + noise(0)) / (2.0 * sum(0));
-        for k in 0..lrs.len() - 1 {
-            omega += 0.5 * lrs[k] / sum(k + 1) * noise(k) / sum(k);
+        for (k, lr) in lrs.iter().enumerate().take(lrs.len() - 1) {
+            omega += 0.5 * lr / sum(k + 1) * noise(k) / sum(k);
         }
         omega
     }

@@ -19,31 +19,71 @@ fn public() -> Option<Value> {
     Some(serde_json::from_str(&text).unwrap())
 }
 
-fn near(found: f64, want: &Value, room: f64, what: &str) {
+fn near(found: f64, want: &Value, what: &str) {
     let want = want.as_f64().unwrap();
-    assert!(
-        (found / want - 1.0).abs() < 1e-9 + room,
-        "{what}: {found} {want}, room {room:.1e}"
-    );
+    assert!((found / want - 1.0).abs() < 1e-9, "{what}: {found} {want}");
 }
 
-/// How far rounding may carry the package from its own formula, relative to Ω of `lrs`: it takes the tails of η and η² as
-/// differences of sums from the front, each off by a rounding of the whole sum, and divides by them. Up to 3 % where a cosine ends
-/// near 0; exact arithmetic in its formula gives what we compute.
-fn rounding(lrs: &[f64]) -> f64 {
-    let sum: f64 = lrs.iter().sum();
-    let squares: f64 = lrs.iter().map(|lr| lr * lr).sum();
-    let (mut tail, mut tail_squares, mut off) = (0.0, 0.0, 0.0);
-    for (k, lr) in lrs.iter().enumerate().rev() {
-        tail_squares += lr * lr;
-        if k + 1 < lrs.len() {
-            let term = lr / tail / (tail + lr);
-            off += term * (squares + tail_squares * (sum / tail + sum / (tail + lr)));
-        }
-        tail += lr;
+/// 𝒯₁ and 𝒯₂ in the package's arithmetic: it takes the tails of η and η² as differences of sums from the front, which
+/// leaves few digits where a schedule ends near 0 (a cosine at T = 44,000: 3 % of Ω is rounding).
+fn package(lrs: &[f64]) -> Split {
+    let squares: Vec<f64> = lrs.iter().map(|lr| lr * lr).collect();
+    let (sum, sum_squares) = (pairwise(lrs), pairwise(&squares));
+    let (mut front, mut front_squares) = (0.0, 0.0);
+    let mut terms = Vec::new();
+    for (lr, square) in lrs.iter().zip(&squares) {
+        front += lr;
+        front_squares += square;
+        let tail = sum - front;
+        terms.push(lr / tail * ((sum_squares - front_squares + square) / (tail + lr)));
     }
-    let omega = bound(&vec![1.0; lrs.len()]).split(lrs).at(1.0);
-    f64::EPSILON * 0.5 * off / omega
+    terms.pop();
+    Split {
+        distance: 0.5 / sum,
+        noise: sum_squares / (2.0 * sum) + 0.5 * pairwise(&terms),
+    }
+}
+
+/// NumPy's order of summation.
+fn pairwise(x: &[f64]) -> f64 {
+    if x.len() > 128 {
+        let half = x.len() / 2;
+        let (left, right) = x.split_at(half - half % 8);
+        return pairwise(left) + pairwise(right);
+    }
+    if x.len() < 8 {
+        return x.iter().fold(0.0, |sum, x| sum + x);
+    }
+    let mut lanes = [0.0; 8];
+    lanes.copy_from_slice(&x[..8]);
+    let blocks = x[8..].chunks_exact(8);
+    let rest = blocks.remainder();
+    for block in blocks {
+        lanes.iter_mut().zip(block).for_each(|(sum, x)| *sum += x);
+    }
+    let [a, b, c, d, e, f, g, h] = lanes;
+    rest.iter()
+        .fold(((a + b) + (c + d)) + ((e + f) + (g + h)), |sum, x| sum + x)
+}
+
+fn times(factor: f64, lrs: &[f64]) -> Vec<f64> {
+    lrs.iter().map(|lr| factor * lr).collect()
+}
+
+/// Ours equals `want` up to what the package's arithmetic costs on these very LRs; and that arithmetic gives `want` itself, so
+/// that schedule and formula are the package's. Returns whether ours is `want` to 1e-9 as it is.
+fn same(found: f64, package: f64, want: &Value, exact_cosines: bool, what: &str) -> bool {
+    let want = want.as_f64().unwrap();
+    let off = (found / want - 1.0).abs();
+    assert!(
+        off < 1e-9 + 1.01 * (package / found - 1.0).abs(),
+        "{what}: {found} {want}"
+    );
+    assert!(
+        !exact_cosines || (package / want - 1.0).abs() < 1e-9,
+        "{what}: {package} {want}"
+    );
+    off < 1e-9
 }
 
 fn unit(steps: usize) -> (Vec<f64>, usize) {
@@ -72,6 +112,7 @@ fn tuned_schedules() {
     let Some(reference) = public() else { return };
     let rows = reference["tuned"].as_array().unwrap();
     assert_eq!(rows.len(), 40);
+    let mut equal = 0;
     for row in rows {
         let steps = row["T"].as_u64().unwrap() as usize;
         let name = row["schedule"].as_str().unwrap();
@@ -83,21 +124,36 @@ fn tuned_schedules() {
             "inv_sqrt" => "inverse-sqrt",
             name => name,
         };
-        let split = tuned(text, steps);
-        let what = format!("{name} {steps}");
-        let (norms, gamma) = (vec![1.0; steps], split.best_lr());
         let lrs = lrs(text, steps);
-        let scaled: Vec<f64> = lrs.iter().map(|lr| gamma * lr).collect();
-        let room = rounding(&scaled);
-        near(gamma, &row["gamma_star"], room, &what);
-        near(split.best(), &row["omega_star"], room, &what);
+        let (norms, what) = (vec![1.0; steps], format!("{name} {steps}"));
+        let (ours, theirs) = (bound(&norms).split(&lrs), package(&lrs));
+        // NumPy's cosine is not ours to the last bit, and the package's differences are all last bits there.
+        let same = |found, package, want| {
+            same(
+                found,
+                package,
+                want,
+                name != "cosine_to0" || steps < 4000,
+                &what,
+            )
+        };
+        let gamma = ours.best_lr();
+        let both = [
+            same(gamma, theirs.best_lr(), &row["gamma_star"]),
+            same(ours.best(), theirs.best(), &row["omega_star"]),
+        ];
+        equal += usize::from(both == [true, true]);
         let points = [steps / 4, steps / 2, steps];
         let curve = bound(&norms).curve(&lrs, &points);
         let wanted = row["omega_at_T4_T2_T"].as_array().unwrap();
+        let base = row["gamma_star"].as_f64().unwrap();
         for ((split, want), point) in curve.iter().zip(wanted).zip(points) {
-            near(split.at(gamma), want, rounding(&scaled[..point]), &what);
+            let theirs = package(&times(base, &lrs[..point])).at(1.0);
+            same(split.at(base), theirs, want);
         }
     }
+    println!("{equal} of 40 rows to 1e-9 as they are, the others up to the package's rounding");
+    assert_eq!(equal, 32);
 }
 
 #[test]
@@ -106,9 +162,9 @@ fn exact_minimisers() {
     for row in reference["exact_minimiser"].as_array().unwrap() {
         let (norms, steps) = unit(row["T"].as_u64().unwrap() as usize);
         let found = optimal(1.0, &norms).unwrap();
-        near(found.omega, &row["omega"], 0.0, "omega");
-        near(found.lrs[0], &row["eta_first"], 0.0, "first");
-        near(found.lrs[steps - 1], &row["eta_last"], 0.0, "last");
+        near(found.omega, &row["omega"], "omega");
+        near(found.lrs[0], &row["eta_first"], "first");
+        near(found.lrs[steps - 1], &row["eta_last"], "last");
         for text in [
             "constant",
             "cosine",
@@ -126,15 +182,18 @@ fn exact_minimisers() {
 #[test]
 fn extensions() {
     let Some(reference) = public() else { return };
-    let gamma = tuned("wsd", 4000).best_lr();
+    // The package's own γ*, as its rounding hangs on the last bit of it.
+    let mut tuned_rows = reference["tuned"].as_array().unwrap().iter();
+    let row = tuned_rows.find(|row| row["T"] == 4000 && row["schedule"] == "wsd_lin_0.2");
+    let gamma = row.unwrap()["gamma_star"].as_f64().unwrap();
     for row in reference["extend_T0_4000"].as_array().unwrap() {
         let (norms, steps) = unit((row["mult"].as_f64().unwrap() * 4000.0) as usize);
         let start = row["start"].as_u64().unwrap() as usize;
-        let cooled = super::study::horizon::cooled_from(&vec![gamma; start], steps);
-        let naive: Vec<f64> = lrs("wsd", steps).iter().map(|lr| gamma * lr).collect();
-        for (lrs, key) in [(naive, "naive"), (cooled, "cooldown_from_3200")] {
-            let found = bound(&norms).split(&lrs).at(1.0);
-            near(found, &row[key], rounding(&lrs), key);
+        let cooled = super::study::horizon::cooled_from(&vec![1.0; start], steps);
+        for (lrs, key) in [(lrs("wsd", steps), "naive"), (cooled, "cooldown_from_3200")] {
+            let lrs = times(gamma, &lrs);
+            let (ours, theirs) = (bound(&norms).split(&lrs).at(1.0), package(&lrs).at(1.0));
+            same(ours, theirs, &row[key], true, key);
         }
     }
     for (mult, want) in [(2, 0.022488), (4, 0.015862)] {
