@@ -4,11 +4,13 @@ mod answer;
 mod extend;
 mod preset;
 
+use super::fit::table::short;
 use super::format::thousands;
 use super::picture::{PictureFlags, print};
 use crate::design::bound::study::Problem;
 use crate::design::bound::{Convention, GradNorms, Iterate, Spec};
 use crate::error::{Error, Result};
+use crate::report::{Chart, chart::letter};
 use crate::schedule::Warmup;
 use std::path::PathBuf;
 
@@ -20,21 +22,28 @@ use std::path::PathBuf;
 /// language models (arXiv 2501.18965).
 #[derive(clap::Args)]
 #[command(after_help = "\
-Schedules are written as for lehr schedule. With --convention schaipp they are those of
-the package of arXiv 2501.18965:
-  constant   cosine:final=0   wsd:fraction=0.2,decay=linear|sqrt,final=0   linear   1-sqrt
-  inverse-sqrt   poly:alpha=1,fraction=0   poly-backward:alpha=1,final=0
-  piecewise:at=300/600,factor=0.5/0.5,fraction=0.2
-
-Gradient norms: 1, param:g1=1,a1=-0.01,g2=0,a2=0,b=0.5 (g1·e^(a1·t) + g2·t^a2 + b),
-table:FILE (one a line, or a column grad_norm), run:DIR (as a run logged them)
-
-Presets: cooldown-length, lr-transfer, horizon-transfer, cosine-cycle, wsd-detail,
-grad-norm-shape, multiple-horizon, schedule-comparison, ablation, optimal, convex-example
+Schedules are written as for lehr schedule. With --convention schaipp they are
+those of the package of arXiv 2501.18965:
+  constant       linear          1-sqrt
+  cosine         final=0
+  wsd            fraction=0.2  decay=linear|sqrt  final=0
+  poly           alpha=1  fraction=0  decay=linear|sqrt  final=0
+  inverse-sqrt   fraction=0  decay=linear|sqrt  final=0
+  poly-backward  alpha=1  final=0
+  piecewise      at=300/600 (steps)  factor=0.5/0.5  fraction=0
+Gradient norms:
+  1              the same at every step
+  param:g1=1,a1=-0.01,g2=0,a2=0,b=0.5     g1·e^(a1·t) + g2·t^a2 + b
+  table:FILE     one a line, or a column grad_norm
+  run:DIR        as a run logged them
+Presets (grad-norm-shape and convex-example bring their own norms):
+  cooldown-length  lr-transfer  horizon-transfer  cosine-cycle  wsd-detail
+  grad-norm-shape  multiple-horizon  schedule-comparison  ablation  optimal
+  convex-example
 
 Examples:
-  lehr bound wsd:fraction=0.2 --steps 4000 --against cosine:final=0,linear --optimal
-  lehr bound wsd:fraction=0.2 --steps 4000 --extend 8000 --out next.csv --peak-lr 1e-3
+  lehr bound wsd:fraction=0.2 --steps 4000 --against cosine,linear --optimal
+  lehr bound wsd:fraction=0.2 --steps 4000 --extend 8000 --out next.csv
   lehr bound --preset lr-transfer --svg transfer.svg")]
 pub struct Args {
     /// The schedule, name:key=value,…
@@ -192,4 +201,12 @@ fn unit_lrs(spec: &Spec, flag: &str, steps: usize, args: &Args) -> Result<Vec<f6
 
 fn highest(lrs: &[f64]) -> f64 {
     lrs.iter().copied().fold(0.0, f64::max)
+}
+
+/// What the letters of a picture in the terminal are; nothing where there is one alone.
+fn legend(chart: &Chart) -> String {
+    let entries = chart.legend.iter().filter(|_| chart.legend.len() > 1);
+    entries
+        .map(|entry| format!("{:>12}  {}\n", letter(entry.key), short(&entry.text, 64)))
+        .collect()
 }

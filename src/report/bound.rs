@@ -7,6 +7,9 @@ use crate::design::bound::study::{self, Picture};
 /// Share of the steps before which a bound, infinite at the start, does not stretch the axis.
 const EARLY: f64 = 0.08;
 
+/// From this spread on numbers are written out.
+const LEGIBLE: f64 = 0.01;
+
 /// Lines of one name have one key, in the order in which names appear.
 pub fn chart(title: String, subtitle: String, picture: &Picture) -> Chart {
     let mut legend: Vec<Entry> = Vec::new();
@@ -58,6 +61,9 @@ fn axis(panel: &study::Panel, steps: bool, series: &[Series]) -> Axis {
     let late = points().filter(|p| !steps || panel.small || p[0] >= EARLY * last);
     let high = late.map(|p| p[1]).fold(f64::NEG_INFINITY, f64::max);
     if high > low {
+        if high - low >= LEGIBLE {
+            axis.numbers = Numbers::Plain;
+        }
         let room = 0.06 * (high - low);
         axis.range = Some((low - room, high + room));
     }

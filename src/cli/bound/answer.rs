@@ -1,7 +1,7 @@
 //! The bound of schedules that the user wrote.
 
 use super::extend::{Extended, extend};
-use super::{Args, ConventionFlag, highest, spec, unit_lrs};
+use super::{Args, ConventionFlag, highest, legend, spec, unit_lrs};
 use crate::cli::fit::table::{item, number, short};
 use crate::cli::format::thousands;
 use crate::design::bound::omega::points;
@@ -115,6 +115,7 @@ impl Answer {
         if let Some(chart) = chart.filter(|_| !args.no_plot) {
             out.push('\n');
             out.push_str(&terminal::draw(&chart, terminal::colour_wanted()));
+            out.push_str(&legend(&chart));
         }
         out.push_str(&written);
         Ok(out)

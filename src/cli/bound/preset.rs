@@ -1,7 +1,7 @@
 //! `--preset`: an experiment, its table and its picture.
 
-use super::Args;
-use crate::cli::fit::table::item;
+use super::{Args, legend};
+use crate::cli::fit::table::{item, number};
 use crate::cli::format::thousands;
 use crate::design::bound::study::{self, Cell, Problem, STUDIES, Study};
 use crate::error::Result;
@@ -28,56 +28,68 @@ pub fn run(name: &str, problem: &Problem, args: &Args) -> Result<String> {
     if !args.no_plot {
         out.push('\n');
         out.push_str(&terminal::draw(&chart, terminal::colour_wanted()));
-        for entry in chart.legend.iter().filter(|_| chart.legend.len() > 1) {
-            let letter = crate::report::chart::letter(entry.key);
-            out.push_str(&format!("{letter:>12}  {}\n", entry.text));
-        }
+        out.push_str(&legend(&chart));
     }
     out.push_str(&written);
     Ok(out)
 }
 
-/// Numbers of a column share their decimals, so that they stand under one another.
+/// Between columns, where the table is not too wide for that.
+const GAP: usize = 2;
+const WIDTH: usize = 80;
+
 fn table(study: &Study) -> String {
-    let columns = study.columns.iter().enumerate().map(|(at, column)| {
-        let cells: Vec<&Cell> = study.rows.iter().map(|row| &row[at]).collect();
-        let mut cells = written(&cells);
-        cells.insert(0, column.head.clone());
-        let width = cells.iter().map(|cell| cell.chars().count()).max();
-        let width = width.unwrap_or(0) + 2;
-        let is_text = matches!(study.rows[0][at], Cell::Text(_)) && at < 2;
-        let pad = |cell: String| match is_text {
-            true => format!("  {cell:<0$}", width - 2),
-            false => format!("{cell:>width$}"),
-        };
-        cells.into_iter().map(pad).collect::<Vec<String>>()
-    });
-    let columns: Vec<Vec<String>> = columns.collect();
+    let columns: Vec<Vec<String>> = (0..study.columns.len())
+        .map(|at| {
+            let cells: Vec<&Cell> = study.rows.iter().map(|row| &row[at]).collect();
+            let mut cells = written(&cells);
+            cells.insert(0, study.columns[at].head.clone());
+            cells
+        })
+        .collect();
+    let widest = |column: &Vec<String>| column.iter().map(|c| c.chars().count()).max();
+    let widths: Vec<usize> = columns.iter().filter_map(widest).collect();
+    let total: usize = widths.iter().map(|width| width + GAP).sum();
+    let gap = if total > WIDTH { GAP - 1 } else { GAP };
     let line = |row: usize| -> String {
-        let cells: String = columns.iter().map(|column| column[row].as_str()).collect();
-        format!("{}\n", cells.trim_end())
+        let mut line = String::new();
+        for (at, (column, width)) in columns.iter().zip(&widths).enumerate() {
+            let cell = &column[row];
+            let is_name = matches!(study.rows[0][at], Cell::Text(_)) && at < 2;
+            line.push_str(&" ".repeat(gap));
+            line.push_str(&match is_name {
+                true => format!("{cell:<width$}"),
+                false => format!("{cell:>width$}"),
+            });
+        }
+        format!("{}\n", line.trim_end())
     };
     (0..=study.rows.len()).map(line).collect()
 }
 
-/// Digits of the largest number of a column.
+/// Digits of the smallest number of a column.
 const DIGITS: i32 = 5;
+/// Numbers that lie further apart do not share their decimals.
+const SPREAD: f64 = 100.0;
 
+/// Numbers of a column share their decimals where they can, so that they stand under one another.
 fn written(cells: &[&Cell]) -> Vec<String> {
-    let size = |cell: &&Cell| match cell {
-        Cell::Number(x) => x.abs(),
-        _ => 0.0,
-    };
-    let smallest = cells.iter().map(size).filter(|x| *x > 0.0);
-    let smallest = smallest.fold(f64::INFINITY, f64::min);
-    let decimals = match smallest.is_finite() {
-        true => (DIGITS - 1 - smallest.log10().floor() as i32).clamp(0, 9) as usize,
-        false => 0,
+    let sizes = cells.iter().filter_map(|cell| match cell {
+        Cell::Number(x) if *x != 0.0 => Some(x.abs()),
+        _ => None,
+    });
+    let (low, high) = sizes.fold((f64::INFINITY, 0.0f64), |(l, h), x| (l.min(x), h.max(x)));
+    let decimals = match low.is_finite() && high <= SPREAD * low {
+        true => Some((DIGITS - 1 - low.log10().floor() as i32).clamp(0, 9) as usize),
+        false => None,
     };
     let one = |cell: &&Cell| match cell {
         Cell::Text(text) => text.clone(),
         Cell::Count(n) => thousands(*n),
-        Cell::Number(x) => format!("{x:.decimals$}"),
+        Cell::Number(x) => match decimals {
+            Some(decimals) => format!("{x:.decimals$}"),
+            None => number(*x),
+        },
         Cell::Fixed(x, decimals) => format!("{x:.decimals$}"),
     };
     cells.iter().map(one).collect()

@@ -91,7 +91,7 @@ pub fn example() -> Result<Study> {
             Column::new("grad_norm", "rms norm"),
         ],
         rows,
-        notes: vec!["the optimum is 0; constant LR stays where its step length lets it, a cooldown ends at it".into()],
+        notes: vec!["the optimum is 0: constant LR keeps the distance that its steps are long, a cooldown ends near it".into()],
         picture: Picture {
             x: "step".into(),
             steps: true,

@@ -32,7 +32,7 @@ fn every_study_has_a_table_and_a_picture() {
     assert!(error.contains("did you mean 'lr-transfer'"), "{error}");
 }
 
-/// The digits that we know of arXiv 2501.18965's package.
+/// The digits that we know of arXiv 2501.18965's package (two of them, rounded twice, end one up).
 #[test]
 fn lr_transfer() {
     let study = run("lr-transfer", &Problem::unit()).unwrap();
