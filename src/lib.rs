@@ -7,6 +7,7 @@ pub mod average;
 pub mod bench;
 pub mod cli;
 pub mod curve;
+pub mod design;
 pub mod engine;
 pub mod error;
 pub mod files;

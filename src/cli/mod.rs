@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 mod average;
 mod bench;
+mod bound;
 mod compare;
 mod cooldown;
 mod evaluate;
@@ -52,6 +53,7 @@ enum Command {
     Fit(fit::Args),
     Predict(predict::Args),
     Compare(compare::Args),
+    Bound(bound::Args),
     Flops(flops::Args),
     Bench(bench::Args),
 }
@@ -100,6 +102,7 @@ fn run(command: Command) -> Result<()> {
         Command::Fit(args) => fit::run(args),
         Command::Predict(args) => predict::run(args),
         Command::Compare(args) => compare::run(args),
+        Command::Bound(args) => bound::run(args),
         Command::Flops(args) => flops::run(args),
         Command::Bench(args) => bench::run(args),
     }

@@ -5,8 +5,9 @@
 //! - [`png`]: light, at two pixels a point, with an embedded font.
 //!
 //! SVG and PNG are two writings of one [`scene`], so they cannot disagree. [`fitted`] makes the charts of
-//! fits, predictions and comparisons, [`scaling`] that of compute-optimal sizes.
+//! fits, predictions and comparisons, [`scaling`] that of compute-optimal sizes, [`bound`] those of convex theory.
 
+pub mod bound;
 pub mod chart;
 pub mod fitted;
 pub mod font;

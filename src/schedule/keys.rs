@@ -3,13 +3,17 @@
 use crate::error::{Error, Result};
 
 /// The pairs of one spec, taken out one by one; what is left at the end was not known.
-pub(super) struct Keys<'a> {
+pub struct Keys<'a> {
     shape: &'static str,
     pairs: Vec<(String, &'a str)>,
     known: Vec<&'static str>,
 }
 
 impl<'a> Keys<'a> {
+    /// Splits `tail`; `shape` is what error messages call the spec.
+    ///
+    /// # Errors
+    /// A part that is not `key=value`, and a key given twice.
     pub fn parse(shape: &'static str, tail: &'a str) -> Result<Self> {
         let mut pairs: Vec<(String, &'a str)> = Vec::new();
         for part in tail.split(',').map(str::trim).filter(|p| !p.is_empty()) {
@@ -105,7 +109,7 @@ fn bad(shape: &str, name: &str, text: &str, expected: &str) -> Error {
 }
 
 /// `0.1` or `10%`.
-pub(super) fn ratio(text: &str) -> Option<f64> {
+pub fn ratio(text: &str) -> Option<f64> {
     match text.strip_suffix('%') {
         Some(percent) => Some(percent.trim().parse::<f64>().ok()? / 100.0),
         None => text.parse().ok(),
@@ -113,7 +117,7 @@ pub(super) fn ratio(text: &str) -> Option<f64> {
 }
 
 /// Refuses what is not in \[0, 1\], NaN included.
-pub(super) fn check_ratio(shape: &str, name: &str, value: f64) -> Result<()> {
+pub fn check_ratio(shape: &str, name: &str, value: f64) -> Result<()> {
     if (0.0..=1.0).contains(&value) {
         return Ok(());
     }
@@ -123,7 +127,7 @@ pub(super) fn check_ratio(shape: &str, name: &str, value: f64) -> Result<()> {
 }
 
 /// ` (did you mean 'wsd'?)`, or nothing when no known name is near.
-pub(super) fn nearest(name: &str, known: &[&str]) -> String {
+pub fn nearest(name: &str, known: &[&str]) -> String {
     known
         .iter()
         .map(|candidate| (strsim::damerau_levenshtein(name, candidate), candidate))

@@ -26,7 +26,7 @@ mod cosine;
 mod decay;
 mod describe;
 mod inverse_sqrt;
-mod keys;
+pub mod keys;
 mod length;
 mod linear;
 mod multistep;
