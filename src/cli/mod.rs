@@ -9,6 +9,7 @@ mod bench;
 mod bound;
 mod compare;
 mod cooldown;
+mod design;
 mod evaluate;
 mod export;
 mod fit;
@@ -52,6 +53,7 @@ enum Command {
     Search(search::Args),
     Fit(fit::Args),
     Predict(predict::Args),
+    Design(design::Args),
     Compare(compare::Args),
     Bound(bound::Args),
     Flops(flops::Args),
@@ -101,6 +103,7 @@ fn run(command: Command) -> Result<()> {
         Command::Search(args) => search::run(args),
         Command::Fit(args) => fit::run(args),
         Command::Predict(args) => predict::run(args),
+        Command::Design(args) => design::run(args),
         Command::Compare(args) => compare::run(args),
         Command::Bound(args) => bound::run(args),
         Command::Flops(args) => flops::run(args),

@@ -2,6 +2,7 @@
 
 mod average;
 
+use super::design::train::ForRun;
 use super::prepare::Watcher;
 use super::progress::Screen;
 use super::signal;
@@ -110,7 +111,7 @@ struct DataFlags {
 #[derive(clap::Args)]
 struct ScheduleFlags {
     /// constant | linear | cosine | cos-inf | wsd | wsd-s | 811 | multistep | inverse-sqrt |
-    /// table:FILE, each with :key=value,…
+    /// table:FILE, each with :key=value,…; law:FILE designs one under a law that lehr fit wrote
     #[arg(long, value_name = "SPEC")]
     scheduler: Option<String>,
     /// Peak learning rate
@@ -193,8 +194,25 @@ struct TrainingFlags {
 }
 
 pub fn run(args: Args) -> Result<()> {
-    let layers = args.layers()?;
-    let config = layers.finish()?;
+    let (layers, law) = args.layers()?;
+    let mut config = layers.finish()?;
+    let scheduler = &config.schedule.scheduler;
+    let shape = match law {
+        Some(_) => "law".to_string(),
+        None => scheduler.split(':').next().unwrap_or("run").to_string(),
+    };
+    let name = match &args.name {
+        Some(name) => name.clone(),
+        None => free_name(&args.out, &format!("{}-{shape}", config.model.family)),
+    };
+    let dir = args.out.join(&name);
+    let designed = law
+        .map(|law| ForRun::new(&law, &config, &dir))
+        .transpose()?;
+    if let Some(designed) = &designed {
+        eprint!("{}", designed.words());
+        config.schedule.scheduler = designed.scheduler();
+    }
     if args.dry_run {
         print!(
             "{}",
@@ -202,17 +220,6 @@ pub fn run(args: Args) -> Result<()> {
         );
         return Ok(());
     }
-    let shape = config
-        .schedule
-        .scheduler
-        .split(':')
-        .next()
-        .unwrap_or("run")
-        .to_string();
-    let name = match &args.name {
-        Some(name) => name.clone(),
-        None => free_name(&args.out, &format!("{}-{shape}", config.model.family)),
-    };
     check_name(&name)?;
     if args.data.tokenizer.is_some() {
         check_tokenizer(&config)?;
@@ -231,8 +238,15 @@ pub fn run(args: Args) -> Result<()> {
         record_batches: args.record_batches,
     };
     let mut progress = Watcher::new()?;
-    let dir = args.out.join(name);
-    train(Run::start(&dir, config, &options, &mut progress)?).map(drop)
+    if let Some(designed) = &designed {
+        designed.write()?;
+    }
+    let run = Run::start(&dir, config, &options, &mut progress).inspect_err(|_| {
+        if let Some(designed) = &designed {
+            designed.remove();
+        }
+    })?;
+    train(run).map(drop)
 }
 
 /// Trains a run to its end, with the screen and Ctrl-C attached.
@@ -296,7 +310,8 @@ fn free_name(out: &Path, base: &str) -> String {
 }
 
 impl Args {
-    fn layers(&self) -> Result<Layers> {
+    /// The layers, and the law that is to design the schedule; the scheduler stands at `constant` then.
+    fn layers(&self) -> Result<(Layers, Option<PathBuf>)> {
         let mut layers = Layers::new();
         if let Some(recipe) = &self.config {
             layers.recipe(recipe)?;
@@ -378,12 +393,12 @@ impl Args {
         for (flag, key, value) in flags {
             lay(&mut layers, flag, key, value)?;
         }
-        self.schedule.lay(&mut layers)?;
+        let law = self.schedule.lay(&mut layers)?;
         self.average.lay(&mut layers)?;
         for assignment in &self.set {
             layers.assign(assignment)?;
         }
-        Ok(layers)
+        Ok((layers, law))
     }
 }
 
@@ -426,11 +441,15 @@ pub fn lay(layers: &mut Layers, flag: &str, key: &str, value: Option<Value>) -> 
 }
 
 impl ScheduleFlags {
-    /// Lays `--scheduler` over, and the flags of the field's schedule codebase over its WSD.
-    fn lay(&self, layers: &mut Layers) -> Result<()> {
+    /// Lays `--scheduler` over, and the flags of the field's schedule codebase over its WSD. Of `law:FILE`, the file.
+    fn lay(&self, layers: &mut Layers) -> Result<Option<PathBuf>> {
         let current = layers.get("schedule", "scheduler").and_then(Value::as_str);
         let spec = self.scheduler.as_deref().or(current).unwrap_or_default();
-        let mut shape = Shape::from_str(spec)?;
+        let law = super::design::train::law(spec);
+        let mut shape = match &law {
+            Some(_) => Shape::Constant,
+            None => Shape::from_str(spec)?,
+        };
         let touched = self.wsd_fract_decay.is_some()
             || self.wsd_final_lr_scale.is_some()
             || self.decay_type.is_some();
@@ -454,6 +473,7 @@ impl ScheduleFlags {
             _ => {}
         }
         let value = Value::String(shape.to_string());
-        layers.set("schedule.scheduler", value, "--scheduler")
+        layers.set("schedule.scheduler", value, "--scheduler")?;
+        Ok(law)
     }
 }

@@ -3,6 +3,7 @@
 use super::coordinates::Coordinates;
 use super::covariance::Spread;
 use super::data::FitData;
+use super::falls;
 use super::fitted::{DataOnly, Fit, FittedCurve, FittedParameter, student};
 use super::identify;
 use super::multistart::{self, Search};
@@ -181,6 +182,8 @@ pub(crate) fn finish(
                 peak_lr: curve.peak_lr,
                 warmup: curve.warmup,
                 steps: curve.path.steps.last().map_or(0, |&step| step as u64),
+                lowest_lr: Some(falls::lowest(&curve.path)),
+                steepest: Some(falls::steepest(&curve.path)),
             })
             .collect(),
         noise: spread.noise,

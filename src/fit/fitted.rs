@@ -41,6 +41,13 @@ pub struct FittedCurve {
     pub warmup: u64,
     /// Last fitted step.
     pub steps: u64,
+    /// Lowest LR after the warm-up, over the curve's highest. Absent in what older versions wrote, as is the next.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lowest_lr: Option<f64>,
+    /// Largest fall of the LR from a step to the next within a slope, over the curve's highest; a jump is no
+    /// slope. 0 where the LR never slopes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub steepest: Option<f64>,
 }
 
 /// A law fitted to curves. Made by [`fit`](super::fit()) or read by [`read`](super::file::read).
@@ -153,6 +160,44 @@ impl Fit {
             observed_high: shifted(noise, 1.0),
             loss,
         }
+    }
+
+    /// Predicted final loss of `a` minus that of `b`, in nats, and the standard deviation of that difference from
+    /// what the fit does not know of the parameters: what both runs share cancels. As for [`Fit::band`], the distance
+    /// to what the data say without priors counts too. Each path has one point.
+    pub fn difference(&self, a: &Path, b: &Path) -> (f64, f64) {
+        let apart = |parameters: &[f64]| {
+            let ((la, ra), (lb, rb)) = (
+                self.gradient_at(a, parameters),
+                self.gradient_at(b, parameters),
+            );
+            // Rows are of ln L under a logarithmic residual.
+            let unit = |loss: f64| match self.options.residual.is_log() {
+                true => loss,
+                false => 1.0,
+            };
+            let rows = ra.iter().zip(&rb);
+            let row: Vec<f64> = rows
+                .map(|(x, y)| x * unit(la[0]) - y * unit(lb[0]))
+                .collect();
+            (la[0] - lb[0], row)
+        };
+        let (difference, row) = apart(&self.parameters());
+        let mut variance = carried(&row, &self.covariance)[0];
+        if let Some(own) = &self.data_only {
+            let (other, row) = apart(&self.coordinates.parameters(&own.u));
+            let known = carried(&row, &own.covariance)[0];
+            let square = (other - difference).powi(2);
+            if square > 0.0 && known.is_finite() {
+                variance += square * square / (square + known);
+            }
+        }
+        (difference, variance.sqrt())
+    }
+
+    /// Half-width of a 90 % interval in standard deviations of what this fit does not know.
+    pub fn interval_factor(&self) -> f64 {
+        student(self.degrees)
     }
 
     /// Predicted losses, and the variance of each from the parameters, in residual units (of `ln L`

@@ -36,6 +36,12 @@ impl Cholesky {
         Some(Cholesky { n, lower })
     }
 
+    /// Row `i` of the factor times `b`.
+    pub(crate) fn row_times(&self, i: usize, b: &[f64]) -> f64 {
+        let row = &self.lower[i * self.n..][..=i];
+        row.iter().zip(b).map(|(l, b)| l * b).sum()
+    }
+
     /// The inverse's product with `b`, in place.
     pub(crate) fn solve(&self, b: &mut [f64]) {
         let n = self.n;

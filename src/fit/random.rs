@@ -6,6 +6,7 @@ use rand_chacha::rand_core::{Rng, SeedableRng};
 /// What numbers are drawn for; each purpose has streams of its own.
 pub(crate) const STARTS: u64 = 1;
 pub(crate) const BOOTSTRAP: u64 = 2;
+pub(crate) const DRAWS: u64 = 3;
 
 /// The `index`-th stream of `purpose` under `seed`.
 pub(crate) fn stream(seed: u64, purpose: u64, index: u64) -> ChaCha8Rng {

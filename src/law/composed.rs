@@ -6,6 +6,7 @@ use super::base::{
     sigma_bounds,
 };
 use super::kernel::adjoint::{Adjoint, Steps};
+use super::kernel::scratch;
 use super::path::LR_FLOOR;
 use super::{Bounds, Law, LawOptions, Node, Parameter, Path, Prior, Run, Scales, WarmupRule};
 use crate::error::Result;
@@ -353,10 +354,11 @@ impl<R: Response> Law for Composed<R> {
         let path = Path::exact(run.lrs, run.warmup, &[steps as u64]).of_size(run.size);
         let view = self.view(&path, &all);
         let warmup = path.warmup.min(steps);
-        let mut s1 = Vec::with_capacity(steps + 1);
-        s1.push(0.0);
-        for lr in run.lrs {
-            s1.push(s1[s1.len() - 1] + lr);
+        let mut s1 = scratch::zeros(steps + 1);
+        let mut sum = 0.0;
+        for (s1, lr) in s1[1..].iter_mut().zip(run.lrs) {
+            sum += lr;
+            *s1 = sum;
         }
         let adjoint = self.response.adjoint(
             &view,
@@ -375,7 +377,7 @@ impl<R: Response> Law for Composed<R> {
         let by_time = -all[ALPHA] * power / time.value * time.by_s1;
         // What every LR up to the end moves alike, then what moves with the time of each change.
         let mut later = by_time - adjoint.end - adjoint.end_amplitude;
-        let mut gradient = vec![0.0; steps];
+        let mut gradient = scratch::zeros(steps);
         // Amplitudes of changes in the warm-up hang on the S₁ of its end.
         let at_warmup_end: f64 = adjoint.amplitude[..warmup].iter().sum();
         for s in (0..steps).rev() {
@@ -399,6 +401,9 @@ impl<R: Response> Law for Composed<R> {
             }
             gradient[warmup - 1] += warmup as f64 * by_shift;
         }
-        (all[L0] + power - adjoint.value, gradient)
+        let loss = all[L0] + power - adjoint.value;
+        adjoint.recycle();
+        scratch::give_back(s1);
+        (loss, gradient)
     }
 }

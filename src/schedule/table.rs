@@ -9,7 +9,8 @@
 //!
 //! Lines that are empty or start with `#` are skipped. A table may be longer than the run, which
 //! then uses its beginning; a shorter one is an error, and so is a first LR of 0, which would
-//! spend a step on nothing.
+//! spend a step on nothing. What `lehr design` wrote (an object with the key `lehr_design`) is for a
+//! run of just its length, since without its end it is no design.
 
 use super::describe::count;
 use super::{Curve, Landmark};
@@ -55,7 +56,11 @@ impl Values {
                     None => low,
                     Some(&(to, high)) => {
                         let x = (step - from) as f64 / (to - from) as f64;
-                        low * (1.0 - x) + high * x
+                        match low == high {
+                            // To the bit: (1 − x) + x need not be 1.
+                            true => low,
+                            false => low * (1.0 - x) + high * x,
+                        }
                     }
                 }
             }
@@ -81,8 +86,9 @@ impl Table {
         let text =
             std::fs::read_to_string(path).map_err(|e| Error::io("read the table", path, e))?;
         let file = path.display().to_string();
-        let values = parse(&text, &file)?;
+        let Parsed { values, designed } = parse(&text, &file)?;
         let length = values.len();
+        check_design(designed, length, steps, &file)?;
         if length < steps {
             return Err(Error::input(format!(
                 "the table {file} holds {} learning rates but the run has {} steps; \
@@ -115,8 +121,9 @@ impl Table {
         let text =
             std::fs::read_to_string(path).map_err(|e| Error::io("read the table", path, e))?;
         let file = path.display().to_string();
-        let values = parse(&text, &file)?;
+        let Parsed { values, designed } = parse(&text, &file)?;
         let length = values.len();
+        check_design(designed, length, steps, &file)?;
         let first = match length {
             _ if length >= steps => 0,
             _ if length >= steps - at => at,
@@ -178,7 +185,27 @@ impl Curve for Table {
     }
 }
 
-fn parse(text: &str, file: &str) -> Result<Values> {
+/// What a file says.
+struct Parsed {
+    values: Values,
+    /// Whether a law designed it.
+    designed: bool,
+}
+
+fn check_design(designed: bool, length: u64, steps: u64, file: &str) -> Result<()> {
+    if !designed || length == steps {
+        return Ok(());
+    }
+    Err(Error::input(format!(
+        "the schedule {file} was designed for a run of {} steps and this run has {}; train {} steps, \
+         or design another with lehr design --steps {steps}",
+        count(length),
+        count(steps),
+        count(length)
+    )))
+}
+
+fn parse(text: &str, file: &str) -> Result<Parsed> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     if text.trim().is_empty() {
         return Err(Error::input(format!("the table {file} is empty")));
@@ -186,7 +213,10 @@ fn parse(text: &str, file: &str) -> Result<Values> {
     if text.trim_start().starts_with(['{', '[']) {
         parse_json(text, file)
     } else {
-        parse_lines(text, file).map(Values::Steps)
+        parse_lines(text, file).map(|lrs| Parsed {
+            values: Values::Steps(lrs),
+            designed: false,
+        })
     }
 }
 
@@ -200,7 +230,7 @@ fn check(lr: f64, file: &str, place: impl Fn() -> String) -> Result<f64> {
     )))
 }
 
-fn parse_json(text: &str, file: &str) -> Result<Values> {
+fn parse_json(text: &str, file: &str) -> Result<Parsed> {
     #[derive(Deserialize)]
     #[serde(untagged)]
     enum Written {
@@ -214,6 +244,7 @@ fn parse_json(text: &str, file: &str) -> Result<Values> {
     }
     let value: serde_json::Value = serde_json::from_str(text)
         .map_err(|e| Error::input(format!("the table {file} is not valid JSON: {e}")))?;
+    let designed = value.get("lehr_design").is_some();
     let shape = || {
         Error::input(format!(
             "the table {file} must hold numbers as {{\"lr\": [lr, …]}} or {{\"knots\": [[step, lr], …]}}"
@@ -248,7 +279,7 @@ fn parse_json(text: &str, file: &str) -> Result<Values> {
     if values.len() == 0 {
         return Err(Error::input(format!("the table {file} is empty")));
     }
-    Ok(values)
+    Ok(Parsed { values, designed })
 }
 
 /// Which columns of a CSV matter.
@@ -336,7 +367,7 @@ mod tests {
     use super::*;
 
     fn lrs(text: &str) -> std::result::Result<Vec<f64>, String> {
-        let values = parse(text, "t").map_err(|e| e.to_string())?;
+        let values = parse(text, "t").map_err(|e| e.to_string())?.values;
         Ok((0..values.len()).map(|s| values.lr(s)).collect())
     }
 
@@ -359,11 +390,29 @@ mod tests {
 
     #[test]
     fn knots_join_by_straight_lines_and_hold_their_ends() {
-        let knots = parse(r#"{"knots": [[0, 0.1], [10, 1.1], [20, 0]]}"#, "t").unwrap();
+        let knots = parse(r#"{"knots": [[0, 0.1], [10, 1.1], [20, 0]]}"#, "t")
+            .unwrap()
+            .values;
         assert_eq!(knots.len(), 21);
         assert!((knots.lr(5) - 0.6).abs() < 1e-15);
         assert_eq!((knots.lr(10), knots.lr(20), knots.lr(99)), (1.1, 0.0, 0.0));
         assert_eq!(knots.highest(), (10, 1.1));
+    }
+
+    #[test]
+    fn a_design_is_for_a_run_of_its_length() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("schedule.json");
+        let knots = r#""knots": [[0, 0.1], [9, 0.1], [19, 0.03]]"#;
+        std::fs::write(&path, format!(r#"{{"lehr_design": 1, {knots}}}"#)).unwrap();
+        assert_eq!(Table::read(&path, 20).unwrap().at(7), 0.1);
+        assert!(Table::for_cooldown(&path, 10, 20).is_ok());
+        for steps in [15, 30] {
+            let said = Table::read(&path, steps).unwrap_err().to_string();
+            assert!(said.contains("20 steps") && said.contains(&steps.to_string()));
+        }
+        std::fs::write(&path, format!("{{{knots}}}")).unwrap();
+        assert!(Table::read(&path, 15).is_ok());
     }
 
     #[test]

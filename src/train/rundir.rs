@@ -11,6 +11,8 @@ pub const CURVE_FILE: &str = "curve.csv";
 pub const VAL_CURVE_FILE: &str = "curve.val.csv";
 pub const AVERAGE_CURVE_FILE: &str = "curve.average.csv";
 pub const TOKENIZER_FILE: &str = "tokenizer.json";
+/// The schedule of a run under `--scheduler law:FILE`, designed before the run is there.
+pub const SCHEDULE_FILE: &str = "schedule.json";
 pub const FINAL_DIR: &str = "final";
 pub const AVERAGES_DIR: &str = "averages";
 const LOCK_FILE: &str = "run.lock";
@@ -44,7 +46,8 @@ impl RunDir {
         for entry in entries.flatten() {
             let name = entry.file_name();
             let name = name.to_string_lossy();
-            if name != LOCK_FILE && name != TOKENIZER_FILE && !is_ours_unfinished(&name) {
+            let before = [LOCK_FILE, TOKENIZER_FILE, SCHEDULE_FILE];
+            if !before.contains(&&*name) && !is_ours_unfinished(&name) {
                 return Err(Error::input(format!(
                     "{} is not empty (it holds {name}); give a --name that is not taken",
                     path.display()

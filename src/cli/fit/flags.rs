@@ -169,6 +169,16 @@ pub enum Rule {
     ConstantPeak,
 }
 
+impl From<Rule> for WarmupRule {
+    fn from(rule: Rule) -> WarmupRule {
+        match rule {
+            Rule::Ignored => WarmupRule::Ignored,
+            Rule::Rise => WarmupRule::Rise,
+            Rule::ConstantPeak => WarmupRule::ConstantPeak,
+        }
+    }
+}
+
 impl FitFlags {
     /// # Errors
     /// A value that no fit can use.
@@ -220,11 +230,7 @@ impl FitFlags {
                 Offset::Free => true,
                 Offset::Fixed => false,
             },
-            warmup: match self.warmup_rule {
-                Rule::Ignored => WarmupRule::Ignored,
-                Rule::Rise => WarmupRule::Rise,
-                Rule::ConstantPeak => WarmupRule::ConstantPeak,
-            },
+            warmup: self.warmup_rule.into(),
             fixed: fixed(self.fix.as_deref().unwrap_or_default())?,
         })
     }

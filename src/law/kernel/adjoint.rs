@@ -1,6 +1,6 @@
 //! The response after the last step of a run, and its derivative in everything it hangs on.
 
-use super::{Clock, Power};
+use super::{Clock, Power, scratch};
 
 /// A run step by step: what a response's adjoint is taken over.
 #[derive(Clone, Copy, Debug)]
@@ -33,16 +33,33 @@ pub struct Adjoint {
     pub lr: Vec<f64>,
 }
 
+/// Above it, `1 − (1 + x)^−β` from rounded parts still has twelve digits.
+const SMALL: f64 = 1e-2;
+
 impl Adjoint {
     pub fn zeros(steps: usize) -> Self {
         Adjoint {
             value: 0.0,
-            drop: vec![0.0; steps],
-            delay: vec![0.0; steps],
+            drop: scratch::zeros(steps),
+            delay: scratch::zeros(steps),
             end: 0.0,
-            amplitude: vec![0.0; steps],
+            amplitude: scratch::zeros(steps),
             end_amplitude: 0.0,
-            lr: vec![0.0; steps],
+            lr: scratch::zeros(steps),
+        }
+    }
+
+    /// Hands its memory to the next.
+    pub(in crate::law) fn recycle(self) {
+        let Adjoint {
+            drop,
+            delay,
+            amplitude,
+            lr,
+            ..
+        } = self;
+        for vector in [drop, delay, amplitude, lr] {
+            scratch::give_back(vector);
         }
     }
 
@@ -77,12 +94,25 @@ impl Steps<'_> {
     /// `R = Σ_k Δ_k·a(k)·G(x_k)` for the power kernel, with amplitude `a` and its derivative in
     /// `S₁(k)` given by `amplitude(k)`.
     pub fn power(&self, kernel: Power, amplitude: impl Fn(usize) -> (f64, f64)) -> Adjoint {
+        // Most steps of most schedules have the LR of the step before them: one rate for both.
+        let (mut rate, mut rate_of) = (0.0, f64::NAN);
         self.sum(kernel.clock, amplitude, |k, delay| {
             let lr = self.lrs[k].max(self.lr_floor).max(f64::MIN_POSITIVE);
-            let rate = kernel.ln_rate(lr.ln()).exp();
+            if lr != rate_of {
+                (rate, rate_of) = (kernel.ln_rate(lr.ln()).exp(), lr);
+            }
             let x = rate * delay;
-            let log = x.ln_1p();
-            let rest = (-kernel.beta * log).exp();
+            // The logarithm and exponential that keep every digit of small responses cost three times as much.
+            let (response, rest) = match x > SMALL {
+                true => {
+                    let rest = (-kernel.beta * (1.0 + x).ln()).exp();
+                    (1.0 - rest, rest)
+                }
+                false => {
+                    let log = x.ln_1p();
+                    (-(-kernel.beta * log).exp_m1(), (-kernel.beta * log).exp())
+                }
+            };
             let by_ln_x = kernel.beta * rest * x / (1.0 + x);
             let by_lr = if self.lrs[k] > self.lr_floor {
                 -kernel.gamma * by_ln_x / lr
@@ -90,7 +120,7 @@ impl Steps<'_> {
                 0.0
             };
             let by_delay = kernel.beta * rest / (1.0 + x) * rate;
-            (-(-kernel.beta * log).exp_m1(), by_delay, by_lr)
+            (response, by_delay, by_lr)
         })
     }
 
@@ -111,7 +141,7 @@ impl Steps<'_> {
         &self,
         clock: Clock,
         amplitude: impl Fn(usize) -> (f64, f64),
-        kernel: impl Fn(usize, f64) -> (f64, f64, f64),
+        mut kernel: impl FnMut(usize, f64) -> (f64, f64, f64),
     ) -> Adjoint {
         let mut out = Adjoint::zeros(self.lrs.len());
         for k in self.first..self.lrs.len() {

@@ -13,6 +13,7 @@ pub mod adjoint;
 mod direct;
 mod exponential;
 mod gamma;
+pub mod scratch;
 mod stream;
 #[cfg(test)]
 mod tests;

@@ -1,0 +1,233 @@
+//! `lehr design`: the schedule that a law would train with.
+
+mod input;
+mod json;
+mod picture;
+mod table;
+pub mod train;
+
+use super::picture::{PictureFlags, print};
+use crate::design::{
+    self, Designed, FEW_KNOTS, KNOTS, Problem, baselines, best, check, file, power, trust,
+    tuned_wsd,
+};
+use crate::error::Result;
+use crate::report::terminal;
+use input::{Start, Under};
+use std::path::PathBuf;
+use std::time::Instant;
+
+/// Design the schedule that a law predicts the lowest final loss for
+///
+/// Searches among all schedules that never rise after the warm-up, by the law's own gradient, and holds the result
+/// against cosine, linear, WSD and 811 under the same law. Laws can be exploited: no step falls faster than the trust
+/// rule allows, and a gain that the fit cannot vouch for is called that. The result trains with
+/// --scheduler table:FILE; lehr train --scheduler law:law.json does both at once.
+#[derive(clap::Args)]
+#[command(
+    allow_negative_numbers = true,
+    after_help = "\
+Examples:
+  lehr design --law law.json --steps 20000 --out schedule.json
+  lehr design --law law.json --from checkpoints/trunk@800 --steps 1600
+  lehr design --law law.json --price 1e-7
+  lehr design --law mpl --steps 24000 --peak-lr 3e-4 --warmup 2160 --params \\
+      L0=2.6514,A=.60115,alpha=.45296,B=437.95,C=2.1325,beta=.59785,gamma=.65524"
+)]
+pub struct Args {
+    /// A law that lehr fit wrote; with --params the name of a law
+    #[arg(long, value_name = "FILE|NAME")]
+    law: String,
+    /// Every parameter of a law that was not fitted here: L0=2.6,A=0.6,…
+    #[arg(long, value_name = "NAME=VALUE,…")]
+    params: Option<String>,
+    /// How the warm-up enters a law given by --params
+    #[arg(long, value_enum, default_value = "ignored", requires = "params")]
+    warmup_rule: super::fit::flags::Rule,
+    /// Steps of the whole run
+    #[arg(
+        long,
+        visible_alias = "iterations",
+        value_name = "N",
+        required_unless_present_any = ["price", "loss_target"],
+        conflicts_with_all = ["price", "loss_target"]
+    )]
+    steps: Option<u64>,
+    /// Let the length be free too: nats that a step must gain
+    #[arg(long, value_name = "NATS", conflicts_with = "loss_target")]
+    price: Option<f64>,
+    /// The shortest run that ends at this loss
+    #[arg(long, value_name = "LOSS")]
+    loss_target: Option<f64>,
+    /// Peak learning rate [default: the highest that was fitted]
+    #[arg(long, visible_alias = "lr", value_name = "PEAK")]
+    peak_lr: Option<f64>,
+    /// Lowest learning rate after the warm-up
+    #[arg(long, value_name = "LR", default_value_t = 0.0)]
+    min_lr: f64,
+    /// Warm-up: 300 (steps), 0.05 or 5% (of the run) [default: the longest of the fitted runs]
+    #[arg(long, alias = "warmup-steps", value_name = "LENGTH")]
+    warmup: Option<String>,
+    /// What a run or log has trained so far is kept: RUN@STEP, or RUN for its newest checkpoint
+    #[arg(long, value_name = "RUN@STEP")]
+    from: Option<String>,
+    /// Among which schedules
+    #[arg(long, value_enum, default_value = "free")]
+    family: Among,
+    /// The trust rule: largest drop a step, as a share of the peak [default: what the fitted
+    /// curves show, and at least a fall over 5 % of the run]
+    #[arg(long, value_name = "SHARE")]
+    largest_drop: Option<f64>,
+    /// Parameters of the model, for laws over model size
+    #[arg(long, value_name = "N")]
+    parameters: Option<f64>,
+    /// Go beyond what the law was fitted to: another peak, more than 20 times the steps
+    #[arg(long)]
+    force: bool,
+    /// Of the parameter sets that are drawn from the fit
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// Write the schedule, a table for --scheduler table:FILE
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    #[command(flatten)]
+    pictures: PictureFlags,
+    /// Leave the picture in the terminal out
+    #[arg(long)]
+    no_plot: bool,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+/// Which schedules are searched.
+#[derive(clap::ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Among {
+    /// All that never rise, as lines between 300 knots
+    Free,
+    /// (1 − x)^p over n steps
+    Power,
+    /// Held, then a cooldown: linear, sqrt, cosine or square
+    Wsd,
+    /// Lines between 24 knots
+    Segments,
+}
+
+impl Among {
+    fn name(self) -> &'static str {
+        match self {
+            Among::Free => "free",
+            Among::Power => "power",
+            Among::Wsd => "wsd",
+            Among::Segments => "segments",
+        }
+    }
+}
+
+/// A design with all that is said of it.
+struct Outcome {
+    under: Under,
+    start: Option<Start>,
+    problem: Problem,
+    rule: trust::TrustRule,
+    among: Among,
+    designed: Designed,
+    /// Wall time of the search, without the baselines.
+    seconds: f64,
+    /// 90 % interval of the predicted final loss.
+    interval: Option<(f64, f64)>,
+    /// Best first.
+    compared: Vec<trust::Comparison>,
+    verdict: trust::Verdict,
+    warnings: Vec<String>,
+    written: Option<PathBuf>,
+}
+
+pub fn run(args: Args) -> Result<()> {
+    let under = input::under(&args)?;
+    let start = args.from.as_deref().map(input::start).transpose()?;
+    let (problem, rule) = input::problem(&args, &under, start.as_ref())?;
+    let (family, force, seed) = (args.family, args.force, args.seed);
+    let mut outcome = solve(under, start, problem, rule, family, force, seed)?;
+    if let Some(path) = &args.out {
+        let (lrs, knots) = (&outcome.designed.lrs, &outcome.designed.knots);
+        file::write(path, json::head(&outcome), lrs, knots)?;
+        outcome.written = Some(path.clone());
+    }
+    let chart = picture::chart(&outcome);
+    let mut written = args.pictures.write(&chart)?;
+    if let Some(path) = &outcome.written {
+        written.push_str(&format!("wrote {}\n", path.display()));
+    }
+    if args.json {
+        return print(&format!("{:#}\n", json::object(&outcome)));
+    }
+    let mut out = table::words(&outcome);
+    if !args.no_plot {
+        out.push_str(&terminal::draw(&chart, terminal::colour_wanted()));
+    }
+    out.push_str(&written);
+    out.push_str(&table::next(&outcome));
+    print(&out)
+}
+
+fn solve(
+    under: Under,
+    start: Option<Start>,
+    problem: Problem,
+    rule: trust::TrustRule,
+    among: Among,
+    force: bool,
+    seed: u64,
+) -> Result<Outcome> {
+    let fit = under.fit.as_ref();
+    let mut warnings = match fit {
+        Some(fit) => trust::support(fit, &problem, force)?,
+        None => Vec::new(),
+    };
+    let others = baselines(&problem);
+    let clock = Instant::now();
+    let designed = match among {
+        Among::Free => best(&problem, &others, KNOTS)?,
+        Among::Segments => best(&problem, &others, FEW_KNOTS)?,
+        Among::Power => Designed::of(power(&problem)),
+        Among::Wsd => Designed::of(tuned_wsd(&problem)),
+    };
+    check(&problem, &designed)?;
+    let seconds = clock.elapsed().as_secs_f64();
+    warnings.extend(trust::held_back(&problem, &designed.lrs));
+    let interval = fit.map(|fit| {
+        let band = fit.band(&problem.path(&designed.lrs, 1));
+        (band.low[0], band.high[0])
+    });
+    let compared = trust::compare(fit, &problem, (&designed.lrs, designed.loss), others);
+    let verdict = trust::judge(fit, &problem, &designed.lrs, &compared[0], seed);
+    Ok(Outcome {
+        start,
+        rule,
+        among,
+        designed,
+        seconds,
+        interval,
+        compared,
+        verdict,
+        warnings,
+        written: None,
+        problem,
+        under,
+    })
+}
+
+impl Outcome {
+    fn limits(&self) -> &design::Limits {
+        &self.problem.limits
+    }
+
+    /// The first step below the LR that the design starts from.
+    fn falls_from(&self) -> u64 {
+        let below = |lr: &f64| *lr < 0.999 * self.problem.level();
+        let prefix = self.problem.prefix().len();
+        let after = self.designed.lrs[prefix..].iter().position(below);
+        after.map_or(self.limits().steps, |s| (prefix + s) as u64)
+    }
+}

@@ -1,0 +1,177 @@
+//! What a fit vouches for.
+
+use super::*;
+use crate::curve::{LossCurve, LossKind, LrOrigin, Point, WarmUp};
+use crate::fit::{self, Fit, FitOptions};
+
+/// Losses that a law says of a run at 1e-3, with a ripple of 3e-3 nats that no law knows.
+fn curve(name: &str, lrs: Vec<f64>) -> LossCurve {
+    let truth = model("mpl-no-gamma", LAWS[0].1);
+    let steps: Vec<u64> = (150..=lrs.len() as u64).step_by(25).collect();
+    let mut losses = vec![0.0; steps.len()];
+    let path = fit::path(&lrs, 100, &steps);
+    truth
+        .law
+        .evaluate(&path, &truth.parameters, &mut losses, None);
+    let ripple = |i: usize| 3e-3 * ((i * i % 17) as f64 / 8.0 - 1.0);
+    LossCurve {
+        name: name.into(),
+        points: steps
+            .iter()
+            .zip(&losses)
+            .enumerate()
+            .map(|(i, (&step, loss))| Point {
+                step,
+                loss: loss + ripple(i),
+            })
+            .collect(),
+        lrs,
+        lr_origin: LrOrigin::EveryStep,
+        kind: LossKind::Validation,
+        warmup: WarmUp::Known(100),
+        parameters: None,
+        notes: Vec::new(),
+    }
+}
+
+fn lrs(steps: u64, shape: impl Fn(f64) -> f64) -> Vec<f64> {
+    (0..steps)
+        .map(|s| match s < 100 {
+            true => 1e-3 * (s + 1) as f64 / 100.0,
+            false => 1e-3 * shape((s - 100) as f64 / (steps - 100) as f64),
+        })
+        .collect()
+}
+
+fn fitted(law: &str, curves: &[LossCurve]) -> Fit {
+    let law = law::by_name(law, &LawOptions::default()).unwrap().into();
+    let curves: Vec<&LossCurve> = curves.iter().collect();
+    fit::fit(&law, &curves, &FitOptions::default()).unwrap()
+}
+
+fn probes() -> Vec<LossCurve> {
+    vec![
+        curve("constant", lrs(3000, |_| 1.0)),
+        curve("cooled", lrs(3000, |x| (5.0 * (1.0 - x)).min(1.0))),
+    ]
+}
+
+fn under(fit: &Fit, steps: u64, peak_lr: f64) -> Problem {
+    let model = Model {
+        law: std::sync::Arc::clone(&fit.law),
+        parameters: fit.parameters(),
+        size: None,
+    };
+    let limits = Limits {
+        steps,
+        peak_lr,
+        min_lr: 0.0,
+        warmup: 100,
+        largest_drop: trust::rule(Some(fit), steps, steps - 100).largest_drop,
+    };
+    Problem::fresh(model, limits).unwrap()
+}
+
+#[test]
+fn differences_are_surer_than_losses() {
+    let fit = fitted("mpl-no-gamma", &probes());
+    let problem = under(&fit, 6000, 1e-3);
+    assert_eq!(trust::support(&fit, &problem, false).unwrap().len(), 1);
+    let others = baselines(&problem);
+    let found = best(&problem, &others, KNOTS).unwrap();
+    let compared = trust::compare(Some(&fit), &problem, (&found.lrs, found.loss), others);
+    let band = fit.band(&problem.path(&found.lrs, 1));
+    let alone = (band.high[0] - band.low[0]) / 2.0;
+    let near = compared.iter().filter(|c| c.difference > -2e-3);
+    for c in near {
+        assert!(
+            c.half_width.unwrap() < alone,
+            "{}: {c:?} {alone}",
+            c.baseline.family
+        );
+    }
+    let verdict = trust::judge(Some(&fit), &problem, &found.lrs, &compared[0], 7);
+    let again = trust::judge(Some(&fit), &problem, &found.lrs, &compared[0], 7);
+    assert_eq!(verdict, again);
+    assert!((0.0..=1.0).contains(&verdict.wins.unwrap()));
+    let unknown = verdict
+        .half_width
+        .unwrap()
+        .hypot(verdict.pair_noise.unwrap());
+    assert_eq!(verdict.believable, Some(verdict.gain > unknown));
+    assert_eq!(
+        verdict.believable == Some(false),
+        verdict.sentence.contains("not worth believing")
+    );
+}
+
+/// The spread of draws is that of the linearised interval, for a difference that is all but linear.
+#[test]
+fn draws_have_the_covariance_of_the_fit() {
+    let fit = fitted("mpl-no-gamma", &probes());
+    let problem = under(&fit, 3000, 1e-3);
+    let [a, b] = [Family::Linear { floor: 0.0 }, Family::Cosine { floor: 0.0 }]
+        .map(|family| problem.path(&family.lrs(&problem), 1));
+    let (difference, sd) = fit.difference(&a, &b);
+    let draws: Vec<f64> = fit
+        .draws(400, 1)
+        .iter()
+        .map(|parameters| {
+            let [x, y] = [&a, &b].map(|path| {
+                let mut out = [0.0];
+                fit.law.evaluate(path, parameters, &mut out, None);
+                out[0]
+            });
+            x - y - difference
+        })
+        .collect();
+    let spread = (draws.iter().map(|d| d * d).sum::<f64>() / draws.len() as f64).sqrt();
+    assert!(spread > 0.4 * sd && spread < 2.5 * sd, "{spread} {sd}");
+    assert_eq!(fit.draws(5, 1), fit.draws(400, 1)[..5]);
+}
+
+#[test]
+fn what_the_fit_cannot_support_is_refused() {
+    let fit = fitted("mpl-no-gamma", &probes());
+    for (steps, peak, part) in [
+        (6000, 2e-3, "the peak LR 2e-3 lies outside"),
+        (100_000, 1e-3, "33 times the longest fitted run (3,000)"),
+    ] {
+        let problem = under(&fit, steps, peak);
+        let said = trust::support(&fit, &problem, false)
+            .unwrap_err()
+            .to_string();
+        assert!(said.contains(part) && said.contains("--force"), "{said}");
+        let warned = trust::support(&fit, &problem, true).unwrap();
+        assert!(warned.iter().any(|w| w.contains(part)), "{warned:?}");
+    }
+    let flat = fitted("opl", &probes()[..1]);
+    let said = trust::support(&flat, &under(&flat, 3000, 1e-3), true)
+        .unwrap_err()
+        .to_string();
+    assert!(said.contains("what a decay gains"), "{said}");
+}
+
+#[test]
+fn the_rule_follows_what_was_fitted() {
+    // Nothing fitted, or gentle slopes: a fall over 5 % of the run, or over half of what is left.
+    assert_eq!(trust::rule(None, 10_000, 9000).largest_drop, 1.0 / 500.0);
+    assert_eq!(trust::rule(None, 10_000, 100).largest_drop, 1.0 / 50.0);
+    let gentle = fitted("mpl-no-gamma", &probes());
+    assert_eq!(
+        trust::rule(Some(&gentle), 10_000, 9000).largest_drop,
+        1.0 / 500.0
+    );
+    // A cooldown over 2 % of a run allows as much; a jump allows nothing.
+    let mut curves = probes();
+    curves.push(curve("steep", lrs(3000, |x| (50.0 * (1.0 - x)).min(1.0))));
+    curves.push(curve(
+        "jump",
+        lrs(3000, |x| if x < 0.5 { 1.0 } else { 0.2 }),
+    ));
+    let steep = fitted("mpl-no-gamma", &curves);
+    let rule = trust::rule(Some(&steep), 10_000, 9000);
+    assert!((1.0 / rule.largest_drop - 193.0).abs() < 8.0, "{rule:?}");
+    assert_eq!(steep.curves[3].steepest, Some(0.0));
+    assert!((steep.curves[3].lowest_lr.unwrap() - 0.2).abs() < 1e-12);
+}

@@ -1,0 +1,265 @@
+//! How far a law is to be believed: laws can be exploited.
+//!
+//! The multi-power law's own optimum, step by step, drops most of the peak in a single step, and the momentum law's
+//! drops to 0 within two; no run behind their fits shows such a thing. So drops are limited to what the
+//! fitted curves show, what the fit cannot support is refused, and a gain is held against what the fit does not know.
+
+use super::families::Candidate;
+use super::problem::Problem;
+use crate::error::{Error, Result};
+use crate::fit::{Fit, FittedCurve};
+use crate::schedule::{count, percent};
+
+/// The longest and the shortest share of a run over which the whole peak may fall at the fastest, unless the user says
+/// otherwise: the first whatever the fitted curves show, the second however steep they are. Of the optima of three
+/// published fits of the multi-power law, smooth ones, none falls as fast as over 5 % of its run.
+const SLOWEST: f64 = 0.05;
+const FASTEST: f64 = 0.01;
+
+/// A horizon of so many times the longest fitted run is no longer extrapolation but a guess.
+pub const MOST_EXTRAPOLATION: f64 = 20.0;
+/// Within this factor of what was fitted nothing is beyond it.
+const SLACK: f64 = 1.02;
+/// Curves whose LR never falls below this share of its peak do not show what a decay does.
+const DECAYED: f64 = 0.9;
+/// A design that spends this share of its fall at the limit would fall faster if it were let.
+const HELD_BACK: f64 = 0.5;
+
+/// The largest drop a step, and where it comes from.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TrustRule {
+    /// Share of the peak.
+    pub largest_drop: f64,
+    /// As a phrase.
+    pub why: String,
+}
+
+/// The rule for a run of `steps`, of which the last `free` are to be designed.
+pub fn rule(fit: Option<&Fit>, steps: u64, free: u64) -> TrustRule {
+    // A fall of the whole peak must fit into what is left.
+    let slowest = (SLOWEST * steps as f64).min(0.5 * free as f64).max(1.0);
+    let steep = |curve: &FittedCurve| Some(curve.steepest? * curve.steps as f64);
+    let shown = fit.and_then(|fit| fit.curves.iter().filter_map(steep).reduce(f64::max));
+    let shown = shown.filter(|shown| *shown > 0.0).map(|shown| 1.0 / shown);
+    let (length, why) = match shown {
+        Some(share) if share * (steps as f64) < slowest => {
+            let length = share.max(FASTEST) * steps as f64;
+            let why = "as steep, for its length, as the fitted curves";
+            (length.max(1.0), why.to_string())
+        }
+        Some(_) => (slowest, "the fitted curves slope more gently".to_string()),
+        None if fit.is_some() => (slowest, "no fitted curve is known to slope".to_string()),
+        None => (slowest, "no fit says how steep curves may be".to_string()),
+    };
+    TrustRule {
+        largest_drop: (1.0 / length).min(1.0),
+        why,
+    }
+}
+
+/// Refuses what a fit cannot support; gives warnings for what it hardly does. `force` turns refusals that are a matter
+/// of degree into warnings.
+///
+/// # Errors
+/// Curves without a decay; unless forced, a peak LR outside those fitted, and a horizon beyond
+/// [`MOST_EXTRAPOLATION`] times the longest curve.
+pub fn support(fit: &Fit, problem: &Problem, force: bool) -> Result<Vec<String>> {
+    let lowest = fit.curves.iter().map(|c| c.lowest_lr);
+    let lowest = lowest.collect::<Option<Vec<f64>>>();
+    if let Some(lowest) = lowest
+        && lowest.iter().all(|share| *share > DECAYED)
+    {
+        return Err(Error::input(format!(
+            "the law {} was fitted to runs whose learning rate never falls below {} of its peak, so it cannot say what a decay gains; fit it with one curve that decays",
+            fit.law.name(),
+            percent(lowest.iter().copied().fold(1.0, f64::min))
+        )));
+    }
+    let mut warnings = Vec::new();
+    let mut doubt = |what: String, advice: &str| match force {
+        true => {
+            warnings.push(what);
+            Ok(())
+        }
+        false => Err(Error::input(format!("{what}; {advice}, or add --force"))),
+    };
+    let peaks = || fit.curves.iter().map(|c| c.peak_lr);
+    let (low, high) = (
+        peaks().fold(f64::INFINITY, f64::min),
+        peaks().fold(0.0, f64::max),
+    );
+    let peak = problem.limits.peak_lr;
+    if !(low / SLACK..=high * SLACK).contains(&peak) {
+        let seen = match low == high {
+            true => format!("{low:e} alone"),
+            false => format!("{low:e} to {high:e}"),
+        };
+        doubt(
+            format!("the peak LR {peak:e} lies outside what the law was fitted to ({seen})"),
+            "train at one of these, fit curves with this one",
+        )?;
+    }
+    let longest = fit.curves.iter().map(|c| c.steps).max().unwrap_or(0).max(1);
+    let steps = problem.limits.steps;
+    let beyond = steps as f64 / longest as f64;
+    if beyond > MOST_EXTRAPOLATION {
+        doubt(
+            format!(
+                "{} steps are {beyond:.0} times the longest fitted run ({}), and beyond {MOST_EXTRAPOLATION} times a law is a guess",
+                count(steps),
+                count(longest)
+            ),
+            "shorten the run, fit longer curves",
+        )?;
+    } else if beyond > SLACK {
+        warnings.push(format!(
+            "{} steps are {beyond:.1} times the longest fitted run ({}): the end is an extrapolation",
+            count(steps),
+            count(longest)
+        ));
+    }
+    Ok(warnings)
+}
+
+/// A sentence where the trust rule, and not the law, decides the shape, or where nothing falls.
+pub fn held_back(problem: &Problem, lrs: &[f64]) -> Option<String> {
+    if lrs[problem.prefix().len()..]
+        .iter()
+        .all(|lr| *lr >= problem.level())
+    {
+        return Some(format!(
+            "the law {} would hold the learning rate to the end: over so few steps it predicts more from training at it than from lowering it",
+            problem.model.law.name()
+        ));
+    }
+    let limit = 0.99 * problem.limits.largest_drop * problem.limits.peak_lr;
+    let from = problem.prefix().len() - 1;
+    let drops = lrs[from..].windows(2).map(|w| w[0] - w[1]);
+    let (mut all, mut held) = (0.0, 0.0);
+    for drop in drops {
+        all += drop;
+        held += if drop >= limit { drop } else { 0.0 };
+    }
+    (all > 0.0 && held > HELD_BACK * all).then(|| {
+        format!(
+            "{} of the fall is as steep as the trust rule allows: left alone, the law {} would drop faster, as \
+             momentum-like laws do all the way to a single step, which no run has shown to pay",
+            percent(held / all),
+            problem.model.law.name()
+        )
+    })
+}
+
+/// A design beside one other schedule of the same run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Comparison {
+    pub baseline: Candidate,
+    /// Predicted final loss of the design minus the baseline's, in nats: below 0 the design is better.
+    pub difference: f64,
+    /// Half-width of its 90 % interval, from what the fit does not know of its parameters; none without a fit.
+    pub half_width: Option<f64>,
+}
+
+/// The design beside each of `baselines`; differences are paired, so that what all schedules share cancels.
+pub fn compare(
+    fit: Option<&Fit>,
+    problem: &Problem,
+    designed: (&[f64], f64),
+    baselines: Vec<Candidate>,
+) -> Vec<Comparison> {
+    let span = designed.0.len().div_ceil(2000);
+    let own = problem.path(designed.0, span);
+    let compared = baselines.into_iter().map(|baseline| Comparison {
+        difference: designed.1 - baseline.loss,
+        half_width: fit.map(|fit| {
+            let other = problem.path(&baseline.lrs, span);
+            fit.interval_factor() * fit.difference(&own, &other).1
+        }),
+        baseline,
+    });
+    compared.collect()
+}
+
+/// What is to be made of a gain.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Verdict {
+    /// Predicted gain over the best baseline, in nats.
+    pub gain: f64,
+    /// Half-width of its 90 % interval from the parameters.
+    pub half_width: Option<f64>,
+    /// By how much two runs that share their batches differ for reasons that no law knows, 90 %.
+    pub pair_noise: Option<f64>,
+    /// Share of the parameter sets drawn from the fit under which the design is better.
+    pub wins: Option<f64>,
+    /// Whether the gain exceeds both together; unknown without a fit.
+    pub believable: Option<bool>,
+    pub sentence: String,
+}
+
+/// Parameter sets drawn from a fit.
+const DRAWS: usize = 200;
+
+/// Holds the gain over the best baseline against what is not known.
+pub fn judge(
+    fit: Option<&Fit>,
+    problem: &Problem,
+    designed: &[f64],
+    best: &Comparison,
+    seed: u64,
+) -> Verdict {
+    let gain = -best.difference;
+    let name = best.baseline.family.to_string();
+    let (Some(fit), Some(half_width)) = (fit, best.half_width) else {
+        return Verdict {
+            gain,
+            half_width: None,
+            pair_noise: None,
+            wins: None,
+            believable: None,
+            sentence: format!(
+                "the predicted gain over the best of them, {name}, is {gain:.4} nats; parameters given by hand do not say how sure that is"
+            ),
+        };
+    };
+    let loss = match fit.options.residual.is_log() {
+        true => best.baseline.loss,
+        false => 1.0,
+    };
+    let noise = &fit.noise;
+    let run = (noise.offset_sd.powi(2) + noise.correlated * noise.sd.powi(2)).sqrt();
+    let pair_noise = fit.interval_factor() * std::f64::consts::SQRT_2 * run * loss;
+    let unknown = half_width.hypot(pair_noise);
+    let believable = gain > unknown;
+    let sentence = match believable {
+        true => format!(
+            "the predicted gain over the best of them, {name}, is {gain:.4} ± {half_width:.4} nats; a pair of runs differs by up to {pair_noise:.4} by chance"
+        ),
+        false => format!(
+            "not worth believing: the predicted gain over the best of them, {name}, is {gain:.4} nats, and what the fit does not know (± {half_width:.4}) with the noise of a pair of runs (± {pair_noise:.4}) makes ± {unknown:.4}; either is a fair choice"
+        ),
+    };
+    Verdict {
+        gain,
+        half_width: Some(half_width),
+        pair_noise: Some(pair_noise),
+        wins: wins(fit, problem, designed, &best.baseline.lrs, seed),
+        believable: Some(believable),
+        sentence,
+    }
+}
+
+fn wins(fit: &Fit, problem: &Problem, designed: &[f64], other: &[f64], seed: u64) -> Option<f64> {
+    let span = designed.len().div_ceil(2000);
+    let paths = [problem.path(designed, span), problem.path(other, span)];
+    let draws = fit.draws(DRAWS, seed);
+    let better = |parameters: &Vec<f64>| {
+        let [own, other] = [&paths[0], &paths[1]].map(|path| {
+            let mut out = [f64::NAN];
+            fit.law.evaluate(path, parameters, &mut out, None);
+            out[0]
+        });
+        own < other
+    };
+    let won = draws.iter().filter(|parameters| better(parameters)).count();
+    (!draws.is_empty()).then(|| won as f64 / draws.len() as f64)
+}
