@@ -17,6 +17,7 @@ mod picture;
 mod predict;
 mod prepare;
 mod progress;
+mod report;
 mod resume;
 mod sample;
 mod scaling;
@@ -25,6 +26,7 @@ mod search;
 mod signal;
 mod suite;
 mod train;
+mod watch;
 
 /// An LLM pretraining harness that knows the laws its own learning-rate schedule obeys.
 #[derive(Parser)]
@@ -53,6 +55,8 @@ enum Command {
     Predict(predict::Args),
     Compare(compare::Args),
     Flops(flops::Args),
+    Report(report::Args),
+    Watch(watch::Args),
     Bench(bench::Args),
 }
 
@@ -101,6 +105,8 @@ fn run(command: Command) -> Result<()> {
         Command::Predict(args) => predict::run(args),
         Command::Compare(args) => compare::run(args),
         Command::Flops(args) => flops::run(args),
+        Command::Report(args) => report::run(args),
+        Command::Watch(args) => watch::run(args),
         Command::Bench(args) => bench::run(args),
     }
 }

@@ -6,11 +6,12 @@
 //!
 //! SVG and PNG are two writings of one [`scene`], so they cannot disagree. [`fitted`] makes the charts of
 //! fits, predictions and comparisons, [`scaling`] that of compute-optimal sizes. [`run`] gathers what a run wrote, and
-//! [`page`] makes one HTML file of it.
+//! [`page`] makes one HTML file of it, [`frame`] one screen of the terminal.
 
 pub mod chart;
 pub mod fitted;
 pub mod font;
+pub mod frame;
 mod layout;
 pub mod page;
 mod place;

@@ -52,7 +52,7 @@ pub fn summary(g: &Gathered) -> Vec<String> {
     {
         let (loss, low, high) = under.end();
         let mut said = format!(
-            "{} puts its {} loss at the end at {loss:.4} (90 %: {low:.4} to {high:.4})",
+            "{} puts its {} loss at the end at {loss:.4} (90 %: {low:.4} to {high:.4})",
             law.label,
             law.of()
         );

@@ -10,20 +10,22 @@ use crate::report::words::{clock, count, thousands};
 use std::fmt::Write;
 use std::time::Duration;
 
-/// Cells are markup already.
-fn table(class: &str, caption: &str, columns: &[&str], rows: &[(String, Vec<String>)]) -> String {
+/// Cells are markup already; a column of words has a name that begins with `<`.
+fn table(id: &str, class: &str, caption: &str, columns: &[&str], rows: &[Row]) -> String {
     let mut out = format!(
-        "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"{}\">\n",
+        "<p class=\"caption\" id=\"{id}-caption\">{}</p>\n<div class=\"scroll\" tabindex=\"0\" role=\"region\" \
+         aria-labelledby=\"{id}-caption\">\n<table class=\"{class}\" aria-describedby=\"{id}-caption\">\n<thead><tr>",
         escape(caption)
     );
-    let _ = write!(
-        out,
-        "<table class=\"{class}\">\n<caption>{}</caption>\n<thead><tr>",
-        escape(caption)
-    );
-    for (i, name) in columns.iter().enumerate() {
-        let word = if i == 0 { " class=\"word\"" } else { "" };
-        let _ = write!(out, "<th scope=\"col\"{word}>{}</th>", escape(name));
+    for name in columns {
+        let _ = match name.strip_prefix('<') {
+            Some(name) => write!(
+                out,
+                "<th scope=\"col\" class=\"word\">{}</th>",
+                escape(name)
+            ),
+            None => write!(out, "<th scope=\"col\">{}</th>", escape(name)),
+        };
     }
     out += "</tr></thead>\n<tbody>\n";
     for (head, cells) in rows {
@@ -36,8 +38,16 @@ fn table(class: &str, caption: &str, columns: &[&str], rows: &[(String, Vec<Stri
     out + "</tbody>\n</table>\n</div>\n"
 }
 
+/// What stands at the left of a row, and its cells.
+type Row = (String, Vec<String>);
+
 fn cell(text: impl AsRef<str>) -> String {
     format!("<td>{}</td>", escape(text.as_ref()))
+}
+
+/// Words that may take several lines.
+fn long(text: &str) -> String {
+    format!("<td class=\"word long\">{}</td>", escape(text))
 }
 
 fn words(text: &str) -> String {
@@ -75,15 +85,15 @@ pub(super) fn finals(g: &Gathered) -> String {
     let averaged = g.finals.iter().any(|f| f.averaged.is_some());
     let pairs: Vec<_> = g.runs.iter().map(|run| paired(&g.runs[0], run)).collect();
     let any_pair = pairs[1..].iter().any(Option::is_some);
-    let mut columns = vec!["Run", "Steps", "Held out", "to the first"];
+    let mut columns = vec!["<Run", "Steps", "Held out", "− a"];
     if averaged {
         columns.push("Averaged");
     }
     columns.push("Training");
     if any_pair {
-        columns.push("paired to the first");
+        columns.push("− a, paired");
     }
-    columns.extend(["Tokens", "FLOPs", "Time", "Seed", "Schedule"]);
+    columns.extend(["Tokens", "FLOPs", "Time", "Seed", "<Schedule"]);
     let first = g.finals[0].held_out.map(|h| h.1);
     let mut rows = Vec::new();
     for (key, (run, f)) in g.runs.iter().zip(&g.finals).enumerate() {
@@ -129,13 +139,14 @@ pub(super) fn finals(g: &Gathered) -> String {
         true => thousands(most),
         false => format!("{} to {}", thousands(least), thousands(most)),
     };
-    let mut caption =
-        format!("Final losses in nats a token. Training: mean of the last {over} batches.");
+    let mut caption = format!(
+        "Final losses in nats a token; “− a” is the difference to the first run. Training: mean of the last {over} batches."
+    );
     if any_pair {
         caption += " Paired: difference of training losses over the last tenth, batch by batch, of runs of one length on the same \
                     batches, ± its standard error.";
     }
-    let table = table("", &caption, &columns, &rows);
+    let table = table("finals", "", &caption, &columns, &rows);
     format!("<section id=\"finals\">\n<h2>How they ended</h2>\n{table}</section>\n")
 }
 
@@ -163,8 +174,8 @@ pub(super) fn ends(g: &Gathered) -> String {
         }
     }
     let columns = [
-        "Run",
-        "Law",
+        "<Run",
+        "<Law",
         "Predicted end",
         "90 % interval",
         "Measured",
@@ -177,7 +188,7 @@ pub(super) fn ends(g: &Gathered) -> String {
         true => String::new(),
         false => format!(
             "<section id=\"ends\">\n<h2>Predicted ends</h2>\n{}</section>\n",
-            table("", caption, &columns, &rows)
+            table("ends", "", caption, &columns, &rows)
         ),
     }
 }
@@ -185,7 +196,7 @@ pub(super) fn ends(g: &Gathered) -> String {
 /// Every law's parameters with their intervals.
 pub(super) fn parameters(g: &Gathered) -> String {
     let mut out = String::new();
-    for law in &g.laws {
+    for (i, law) in g.laws.iter().enumerate() {
         let fit = &law.fit;
         let rows: Vec<_> = fit
             .law
@@ -201,8 +212,8 @@ pub(super) fn parameters(g: &Gathered) -> String {
                 let cells = vec![
                     cell(short(fitted.value) + bound),
                     cell(format!("{} to {}", short(fitted.low), short(fitted.high))),
-                    cell(&fitted.unit),
-                    words(parameter.what),
+                    words(&fitted.unit),
+                    long(parameter.what),
                 ];
                 (escape(parameter.name), cells)
             })
@@ -223,15 +234,21 @@ pub(super) fn parameters(g: &Gathered) -> String {
                 " nats"
             }
         );
-        let columns = ["Parameter", "Value", "90 % interval", "Unit", "What it is"];
+        let columns = [
+            "<Parameter",
+            "Value",
+            "90 % interval",
+            "<Unit",
+            "<What it is",
+        ];
         let _ = write!(
             out,
             "<h3>{}</h3>\n{}",
             escape(&law.label),
-            table("", &caption, &columns, &rows)
+            table(&format!("law-{i}"), "", &caption, &columns, &rows)
         );
         for note in &fit.notes {
-            let _ = writeln!(out, "<p class=\"muted\">{}</p>", escape(note));
+            let _ = writeln!(out, "<p class=\"remark\">{}</p>", escape(note));
         }
     }
     match out.is_empty() {
@@ -256,7 +273,7 @@ fn short(x: f64) -> String {
 
 /// R² of every law on every run.
 pub(super) fn heat(g: &Gathered, picture: &Picture) -> String {
-    let columns: Vec<&str> = std::iter::once("Run")
+    let columns: Vec<&str> = std::iter::once("<Run")
         .chain(g.laws.iter().map(|l| l.label.as_str()))
         .collect();
     let rows: Vec<_> = (0..g.runs.len())
@@ -279,6 +296,6 @@ pub(super) fn heat(g: &Gathered, picture: &Picture) -> String {
         "<section id=\"{}\">\n<h2>{}</h2>\n{}</section>\n",
         picture.id,
         escape(&picture.heading),
-        table("heat", &picture.caption, &columns, &rows)
+        table(picture.id, "heat", &picture.caption, &columns, &rows)
     )
 }

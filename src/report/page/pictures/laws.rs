@@ -1,7 +1,8 @@
 //! What laws say: against what was measured, and, while the run went on, of its end.
 
 use super::super::gathered::Gathered;
-use super::{Drawn, Picture, chart, late_range, line, runs_legend, short, steps_axis};
+use super::heat::written;
+use super::{Drawn, Picture, chart, late_range, line, runs_legend, steps_axis, within};
 use crate::curve::{LossCurve, LossKind};
 use crate::fit::COVERAGE;
 use crate::report::fitted::{self, Drawn as Fitted};
@@ -23,7 +24,7 @@ pub(super) fn law(g: &Gathered) -> Option<Picture> {
             curve: &u.curve,
             predicted: u.predicted.clone(),
             from: u.from,
-            remark: format!("MAE {:.4}, R² {:.4}", u.scores.mae, u.scores.r2),
+            remark: String::new(),
         })
         .collect();
     let mut chart = fitted::fit(format!("Measured against {}", law.label), &drawn);
@@ -33,7 +34,10 @@ pub(super) fn law(g: &Gathered) -> Option<Picture> {
     let longest = under.iter().map(|(_, u)| u.curve.last_step()).max()? as f64;
     // Keys as in the panel above: the order of those that the law speaks of.
     for (key, (_, u)) in under.iter().enumerate() {
-        series.push(line(g, key, u.in_noise(law)));
+        series.push(match g.single() {
+            true => Series::dots(key, u.in_noise(law)),
+            false => line(g, key, u.in_noise(law)),
+        });
     }
     let sizes = series
         .iter()
@@ -59,12 +63,20 @@ pub(super) fn law(g: &Gathered) -> Option<Picture> {
         rows: 7,
         series,
     });
-    for entry in &mut chart.legend {
-        entry.text = short(&entry.text);
-    }
-    let unlettered = g.single();
+    // A run has one key and one letter on the whole page.
     for series in chart.panels.iter_mut().flat_map(|p| &mut p.series) {
-        series.lettered &= !unlettered;
+        if !matches!(series.data, Data::Band(_)) {
+            series.key = under[series.key].0;
+        }
+        series.lettered &= !g.single();
+    }
+    for (entry, (key, u)) in chart.legend.iter_mut().zip(&under) {
+        let scores = format!("MAE {:.4}, R² {}", u.scores.mae, written(u.scores.r2));
+        entry.key = *key;
+        entry.text = match g.single() {
+            true => scores,
+            false => format!("{}: {scores}", within(&g.runs[*key].name, 30)),
+        };
     }
     let points = match (law.kind, law.bin()) {
         (LossKind::TrainBatch, bin) if bin > 1 => {
@@ -78,7 +90,7 @@ pub(super) fn law(g: &Gathered) -> Option<Picture> {
         heading: "Predicted against actual".into(),
         caption: format!(
             "{} against {points}. Below, what it leaves: in thousandths of a nat, and in standard deviations σ of one point as \
-             its fit found them; a law that misses nothing keeps {:.0} % of the points inside the grey band.",
+             its fit found them; a law that misses nothing keeps {:.0} % of the points inside the grey band.",
             law.label,
             COVERAGE * 100.0
         ),
@@ -103,6 +115,13 @@ pub(super) fn forecasts(g: &Gathered) -> Option<Picture> {
         let points: Vec<[f64; 2]> = said.map(|f| [f.step as f64, f.loss]).collect();
         series.push(Series::band(key, band.collect()));
         series.push(line(g, key, points.clone()));
+        // The first intervals are wide, and would flatten the rest.
+        let later = run.forecasts.iter().skip(run.forecasts.len() / 3);
+        lines.push(
+            later
+                .flat_map(|f| [f.low, f.high].map(|y| [f.step as f64, y]))
+                .collect(),
+        );
         lines.push(points);
         if run.finished() {
             let end = finals.held_out.map_or(finals.train, |e| e.1);
@@ -215,7 +234,8 @@ pub(super) fn reducible(g: &Gathered) -> Option<Picture> {
 
 /// `(S₁, loss − floor)` of a curve, means where it is dense.
 fn above(curve: &LossCurve, from: u64, floor: f64) -> Vec<[f64; 2]> {
-    let width = crate::report::run::derived::bin_width(curve.points.len() as u64);
+    // Logarithmic: most points lie in the right half.
+    let width = (curve.last_step() / 100).max(1);
     let curve = curve.starting_at(from).binned(width);
     by_s1(
         &curve.lrs,

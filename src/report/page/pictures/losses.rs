@@ -72,7 +72,7 @@ pub(super) fn loss(g: &Gathered) -> Option<Picture> {
         all.push(line);
     }
     if forecast && g.single() {
-        legend.push(entry(FORECAST, "to come, with a 90 % band".into()));
+        legend.push(entry(FORECAST, "to come, with a 90 % band".into()));
     }
     let mut y = Axis::linear("loss, nats a token", Numbers::Plain);
     y.range = late_range(&all, longest as f64);

@@ -59,16 +59,28 @@ pub fn all(g: &Gathered) -> Vec<Picture> {
         health::gradient(g),
         health::speed(g),
     ];
-    all.into_iter().flatten().collect()
+    let mut all: Vec<Picture> = all.into_iter().flatten().collect();
+    if let [run] = &g.runs[..] {
+        for picture in &mut all {
+            if let Drawn::Chart(chart) = &mut picture.drawn {
+                chart.title = format!("{}: {}", chart.title, short(&run.name));
+            }
+        }
+    }
+    all
 }
 
 /// Names as legends have them: nothing that would push everything else off the picture.
 fn short(name: &str) -> String {
-    const MOST: usize = 44;
-    match name.chars().count() <= MOST {
+    within(name, 44)
+}
+
+/// The end of a name of more than `most` characters, which is where names of runs differ.
+fn within(name: &str, most: usize) -> String {
+    match name.chars().count() <= most {
         true => name.to_string(),
         false => {
-            let tail: Vec<char> = name.chars().rev().take(MOST - 1).collect();
+            let tail: Vec<char> = name.chars().rev().take(most - 1).collect();
             format!("…{}", tail.into_iter().rev().collect::<String>())
         }
     }
