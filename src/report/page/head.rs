@@ -139,7 +139,7 @@ fn facts(run: &Run, f: &Finals) -> String {
         put("Held-out loss", format!("{loss:.4}"), small);
     }
     if let Some(loss) = f.averaged {
-        put("Weights averaged", format!("{loss:.4}"), "held out".into());
+        put("Averaged", format!("{loss:.4}"), "held out".into());
     }
     put(
         "Training loss",

@@ -159,35 +159,40 @@ pub(super) fn ends(g: &Gathered) -> String {
             let (loss, low, high) = u.end();
             let last = u.curve.points.last();
             let done = last.filter(|p| p.step + law.bin() > g.runs[key].horizon());
-            rows.push((
-                named(g, key),
-                vec![
-                    words(&format!("{}, {} loss", law.label, law.of())),
-                    cell(number(loss)),
-                    cell(format!("{} to {}", number(low), number(high))),
-                    cell(done.map_or("–".into(), |p| number(p.loss))),
-                    cell(done.map_or("–".into(), |p| signed(p.loss - loss))),
-                    cell(format!("{:.4}", u.scores.mae)),
-                    cell(super::pictures::r2_written(u.scores.r2)),
-                ],
-            ));
+            let of = format!("{}, {} loss", law.label, law.of());
+            let cells = vec![
+                cell(number(loss)),
+                cell(format!("{} to {}", number(low), number(high))),
+                cell(done.map_or("–".into(), |p| number(p.loss))),
+                cell(done.map_or("–".into(), |p| signed(p.loss - loss))),
+                cell(format!("{:.4}", u.scores.mae)),
+                cell(super::pictures::r2_written(u.scores.r2)),
+            ];
+            // The name of a single run stands above the page.
+            rows.push(match g.single() {
+                true => (escape(&of), cells),
+                false => (named(g, key), [vec![words(&of)], cells].concat()),
+            });
         }
     }
-    let columns = [
-        "<Run",
+    let mut columns = vec![
         "<Law",
         "Predicted end",
-        "90 % interval",
+        "90\u{a0}% interval",
         "Measured",
         "off by",
         "MAE",
         "R²",
     ];
-    let caption = "Ends in nats a token; MAE and R² from the law’s first fitted step on. In-sample for the runs that the law was fitted to.";
+    if !g.single() {
+        columns.insert(0, "<Run");
+    }
+    let caption = "Ends in nats a token; MAE and R² from the law’s first fitted step on. In-sample for the runs that the law \
+                   was fitted to.";
     match rows.is_empty() {
         true => String::new(),
         false => format!(
-            "<section id=\"ends\">\n<h2>Predicted ends</h2>\n{}</section>\n",
+            "<section>\n<h2>Predicted ends</h2>\n{}</section>\n",
             table("ends", "", caption, &columns, &rows)
         ),
     }
@@ -237,7 +242,7 @@ pub(super) fn parameters(g: &Gathered) -> String {
         let columns = [
             "<Parameter",
             "Value",
-            "90 % interval",
+            "90\u{a0}% interval",
             "<Unit",
             "<What it is",
         ];

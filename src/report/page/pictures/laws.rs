@@ -34,10 +34,7 @@ pub(super) fn law(g: &Gathered) -> Option<Picture> {
     let longest = under.iter().map(|(_, u)| u.curve.last_step()).max()? as f64;
     // Keys as in the panel above: the order of those that the law speaks of.
     for (key, (_, u)) in under.iter().enumerate() {
-        series.push(match g.single() {
-            true => Series::dots(key, u.in_noise(law)),
-            false => line(g, key, u.in_noise(law)),
-        });
+        series.push(line(g, key, u.in_noise(law)));
     }
     let sizes = series
         .iter()
