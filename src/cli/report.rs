@@ -122,7 +122,7 @@ fn laws(args: &Args, runs: &[Run]) -> Result<(Vec<Law>, Option<String>)> {
         let note = enough.then(|| {
             let dir = run.dir.display();
             format!(
-                "no law is held against this run: `lehr fit {dir} --out {dir}/law.json` fits one"
+                "no law is held against this run: `lehr fit --train {dir} --out {dir}/law.json` fits one"
             )
         });
         return Ok((laws, note));
