@@ -19,6 +19,7 @@ mod picture;
 mod predict;
 mod prepare;
 mod progress;
+mod report;
 mod resume;
 mod sample;
 mod scaling;
@@ -27,6 +28,7 @@ mod search;
 mod signal;
 mod suite;
 mod train;
+mod watch;
 
 /// An LLM pretraining harness that knows the laws its own learning-rate schedule obeys.
 #[derive(Parser)]
@@ -57,6 +59,8 @@ enum Command {
     Compare(compare::Args),
     Bound(bound::Args),
     Flops(flops::Args),
+    Report(report::Args),
+    Watch(watch::Args),
     Bench(bench::Args),
 }
 
@@ -107,6 +111,8 @@ fn run(command: Command) -> Result<()> {
         Command::Compare(args) => compare::run(args),
         Command::Bound(args) => bound::run(args),
         Command::Flops(args) => flops::run(args),
+        Command::Report(args) => report::run(args),
+        Command::Watch(args) => watch::run(args),
         Command::Bench(args) => bench::run(args),
     }
 }

@@ -308,7 +308,7 @@ impl Drop for Screen {
 }
 
 /// `label  left …… right`, filling the width.
-fn row(label: &str, left: &str, right: &str) -> String {
+pub(super) fn row(label: &str, left: &str, right: &str) -> String {
     let used = 6 + left.chars().count() + right.chars().count();
     let gap = " ".repeat(WIDTH.saturating_sub(used).max(3));
     format!("{label:<6}{left}{gap}{right}")

@@ -6,8 +6,12 @@ use super::place::{Place, Window, thin};
 use super::scene::{Anchor, Ink, Scene, Shape};
 use super::ticks::{labels, ticks};
 
-const WIDTH: f64 = 820.0;
-const RIGHT: f64 = WIDTH - 34.0;
+/// Of a picture in a file, in points.
+pub(super) const WIDTH: f64 = 820.0;
+/// Right of the panels: the letters at the ends of lines.
+const BESIDE: f64 = 34.0;
+/// From one mark of the x axis to the next.
+const BETWEEN_MARKS: f64 = 82.0;
 /// Above a panel: its label.
 const ABOVE: f64 = 30.0;
 const TEXT: f64 = 12.0;
@@ -19,16 +23,18 @@ const SAMPLE: f64 = 36.0;
 /// this much more room than ours.
 const OTHER_FONTS: f64 = 1.17;
 
-pub(super) fn lay_out(chart: &Chart) -> Scene {
+pub(super) fn lay_out(chart: &Chart, width: f64) -> Scene {
     let mut page = Page {
         shapes: Vec::new(),
         left: left_margin(chart),
+        right: width - BESIDE,
         dashes: chart.dashes,
     };
     let mut y = page.head(chart);
     let x_range = chart.x_range();
-    let x = Place::new(chart.x.scale, x_range, page.left, RIGHT);
-    let x_ticks = ticks(chart.x.scale, chart.x.numbers, x_range.0, x_range.1, 9);
+    let x = Place::new(chart.x.scale, x_range, page.left, page.right);
+    let most = ((page.right - page.left) / BETWEEN_MARKS).round().max(2.0) as usize;
+    let x_ticks = ticks(chart.x.scale, chart.x.numbers, x_range.0, x_range.1, most);
     for panel in &chart.panels {
         y += ABOVE;
         page.panel(panel, &x, &x_ticks, y);
@@ -37,7 +43,7 @@ pub(super) fn lay_out(chart: &Chart) -> Scene {
     y = page.x_axis(chart, &x, &x_ticks, y);
     y = page.legend(chart, y);
     Scene {
-        width: WIDTH,
+        width,
         height: (y + 14.0).ceil(),
         title: match chart.title.is_empty() {
             true => chart.x.label.clone(),
@@ -70,6 +76,7 @@ fn left_margin(chart: &Chart) -> f64 {
 struct Page {
     shapes: Vec<Shape>,
     left: f64,
+    right: f64,
     dashes: bool,
 }
 
@@ -103,7 +110,7 @@ impl Page {
 
     /// Title and subtitle; returns where the panels may begin.
     fn head(&mut self, chart: &Chart) -> f64 {
-        let (room, mut y) = (RIGHT - self.left, 0.0);
+        let (room, mut y) = (self.right - self.left, 0.0);
         if !chart.title.is_empty() {
             for line in wrap(&chart.title, TITLE, room) {
                 y += TITLE + 8.0;
@@ -137,7 +144,7 @@ impl Page {
                 false => Ink::Grid,
             };
             let at = y.at(tick);
-            self.rule(ink, (self.left, at), (RIGHT, at));
+            self.rule(ink, (self.left, at), (self.right, at));
             let beside = (self.left - 8.0, at + 4.0);
             self.text(Ink::Text, beside, TEXT, Anchor::End, label);
         }
@@ -151,7 +158,7 @@ impl Page {
         );
         let window = Window {
             left: self.left,
-            right: RIGHT,
+            right: self.right,
             top,
             bottom,
         };
@@ -166,7 +173,7 @@ impl Page {
         for series in &ordered {
             self.series(series, x, &y, &window);
         }
-        self.rule(Ink::Axis, (self.left, bottom), (RIGHT, bottom));
+        self.rule(Ink::Axis, (self.left, bottom), (self.right, bottom));
         self.letters(&ordered, x, &y, &window);
     }
 
@@ -273,7 +280,7 @@ impl Page {
             self.rule(Ink::Axis, (at, bottom), (at, bottom + 5.0));
             self.text(Ink::Text, (at, bottom + 19.0), TEXT, Anchor::Middle, label);
         }
-        let middle = (self.left + RIGHT) / 2.0;
+        let middle = (self.left + self.right) / 2.0;
         let label = chart.x.label.clone();
         self.text(
             Ink::Muted,
@@ -287,7 +294,7 @@ impl Page {
 
     /// As many columns as the widest entry allows; read downwards. Returns its lower end.
     fn legend(&mut self, chart: &Chart, top: f64) -> f64 {
-        let room = RIGHT - self.left;
+        let room = self.right - self.left;
         let lettered = chart
             .panels
             .iter()
@@ -393,7 +400,7 @@ mod tests {
 
     #[test]
     fn letters_at_line_ends_do_not_overlap() {
-        let scene = lay_out(&chart(6));
+        let scene = lay_out(&chart(6), WIDTH);
         let mut heights: Vec<f64> = texts(&scene)
             .into_iter()
             .filter(|(text, _)| text.len() == 1 && text.is_ascii() && *text >= "a")
@@ -409,8 +416,8 @@ mod tests {
 
     #[test]
     fn everything_lies_on_the_page() {
-        for keys in [1, 2, 9] {
-            let scene = lay_out(&chart(keys));
+        for (keys, width) in [(1, WIDTH), (2, WIDTH), (9, WIDTH), (9, 400.0)] {
+            let scene = lay_out(&chart(keys), width);
             for (text, at) in texts(&scene) {
                 assert!(at.0 >= 0.0 && at.0 <= scene.width, "{text}");
                 assert!(at.1 >= 8.0 && at.1 <= scene.height, "{text}");

@@ -4,7 +4,7 @@
 
 use super::chart::Chart;
 use super::font;
-use super::layout::lay_out;
+use super::layout::{WIDTH, lay_out};
 use super::scene::{AREA_OPACITY, Anchor, DOTS_OPACITY, GROUND, HALO, Ink, Scene, Shape};
 use crate::error::{Error, Result};
 use std::io::Write;
@@ -21,7 +21,15 @@ const SCALE: f32 = 2.0;
 /// # Errors
 /// A chart that is too large to paint (more than 2³¹ bytes).
 pub fn draw(chart: &Chart) -> Result<Vec<u8>> {
-    let pixmap = paint(&lay_out(chart)).ok_or_else(|| {
+    scene(&lay_out(chart, WIDTH))
+}
+
+/// The file of a picture that is no chart.
+///
+/// # Errors
+/// As [`draw`].
+pub fn scene(scene: &Scene) -> Result<Vec<u8>> {
+    let pixmap = paint(scene).ok_or_else(|| {
         Error::input("the picture is too large to be painted; draw fewer panels, or write SVG")
     })?;
     let mut rgb = Vec::with_capacity(pixmap.pixels().len() * 3);

@@ -66,7 +66,7 @@ pub const GROUND: [&str; 2] = ["#ffffff", "#0d1117"];
 
 /// Colours of keys on light and dark ground, and their dashes, so that no line need depend on
 /// colour alone. Neighbours differ in lightness as well as in hue.
-const KEYS: [([&str; 2], &[f64]); 10] = [
+pub(super) const KEYS: [([&str; 2], &[f64]); 10] = [
     (["#0b62c4", "#6cb0ff"], &[]),
     (["#c4420b", "#ff9a66"], &[8.0, 4.0]),
     (["#0b8a4a", "#5fd699"], &[2.0, 3.0]),

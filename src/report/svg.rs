@@ -1,29 +1,86 @@
 //! A chart as SVG: no scripts, no fonts of its own, light and dark by media query.
 
 use super::chart::Chart;
-use super::layout::lay_out;
-use super::scene::{AREA_OPACITY, Anchor, DOTS_OPACITY, GROUND, HALO, Ink, Shape};
+use super::layout::{WIDTH, lay_out};
+use super::scene::{AREA_OPACITY, Anchor, DOTS_OPACITY, GROUND, HALO, Ink, KEYS, Scene, Shape};
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
 /// The whole file.
 pub fn draw(chart: &Chart) -> String {
-    let scene = lay_out(chart);
+    scene(&lay_out(chart, WIDTH))
+}
+
+/// The whole file of a picture that is no chart.
+pub fn scene(scene: &Scene) -> String {
+    let (body, inks) = shapes(scene);
     let (width, height) = (short(scene.width), short(scene.height));
+    format!(
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" \
+         width=\"{width}\" height=\"{height}\" role=\"img\" \
+         font-family=\"{FONTS}\">\n<title>{}</title>\n{}\
+         <rect class=\"ground\" width=\"{width}\" height=\"{height}\"/>\n{body}</svg>\n",
+        escape(&scene.title),
+        style(&inks)
+    )
+}
+
+/// The `<svg>` element for a page, `width` points wide in its own units: without a ground and without a style, which
+/// the page has once for all of its pictures ([`page_style`]). `alt` is what a reader who cannot see it is told.
+pub fn inline(chart: &Chart, width: f64, alt: &str) -> String {
+    let scene = lay_out(chart, width);
+    let (width, height) = (short(scene.width), short(scene.height));
+    let body = shapes(&scene).0;
+    format!(
+        "<svg class=\"lehr\" viewBox=\"0 0 {width} {height}\" width=\"{width}\" height=\"{height}\" \
+         role=\"img\" aria-label=\"{}\" font-family=\"{FONTS}\">\n{body}</svg>\n",
+        escape(alt)
+    )
+}
+
+/// The rules that [`inline`] pictures need, once a page; they reach nothing outside the pictures. Printed, they are
+/// light.
+pub fn page_style() -> String {
+    let keys = (0..KEYS.len()).map(Ink::Key);
+    let inks: Vec<Ink> = [Ink::Text, Ink::Muted, Ink::Grid, Ink::Axis]
+        .into_iter()
+        .chain(keys)
+        .collect();
+    let rules = |ground: usize| {
+        let ground_colour = GROUND[ground];
+        let mut rules = format!(".lehr .halo {{ stroke: {ground_colour} }}\n");
+        for ink in &inks {
+            let _ = writeln!(
+                rules,
+                ".lehr .{} {{ color: {} }}",
+                class(*ink),
+                ink.colours()[ground]
+            );
+        }
+        rules
+    };
+    format!(
+        ".lehr text, .lehr circle, .lehr polygon {{ fill: currentColor }}\n\
+         .lehr line, .lehr polyline {{ stroke: currentColor; fill: none; stroke-linejoin: round }}\n\
+         .lehr .halo {{ paint-order: stroke; stroke-width: {HALO}; stroke-linejoin: round }}\n\
+         .lehr polygon {{ opacity: {AREA_OPACITY} }}\n.lehr .dots {{ opacity: {DOTS_OPACITY} }}\n{}\
+         @media screen and (prefers-color-scheme: dark) {{\n{}}}\n",
+        rules(0),
+        rules(1)
+    )
+}
+
+const FONTS: &str = "Roboto, system-ui, sans-serif";
+
+/// What is drawn, and the inks it is drawn with by class.
+fn shapes(scene: &Scene) -> (String, BTreeMap<String, Ink>) {
     let mut body = String::new();
     let mut inks = BTreeMap::new();
     for shape in &scene.shapes {
         let ink = write(&mut body, shape);
         inks.insert(class(ink), ink);
     }
-    format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" \
-         width=\"{width}\" height=\"{height}\" role=\"img\" \
-         font-family=\"Roboto, system-ui, sans-serif\">\n<title>{}</title>\n{}\
-         <rect class=\"ground\" width=\"{width}\" height=\"{height}\"/>\n{body}</svg>\n",
-        escape(&scene.title),
-        style(&inks)
-    )
+    (body, inks)
 }
 
 /// Only the inks that are used. `color` is inherited, so that one rule serves strokes and fills.
@@ -54,7 +111,8 @@ fn class(ink: Ink) -> String {
         Ink::Muted => "muted".into(),
         Ink::Grid => "grid".into(),
         Ink::Axis => "axis".into(),
-        Ink::Key(key) => format!("k{key}"),
+        // Colours repeat, and so do their classes: a page has one rule a colour.
+        Ink::Key(key) => format!("k{}", key % KEYS.len()),
     }
 }
 
@@ -161,10 +219,23 @@ fn short(value: f64) -> String {
     text.trim_end_matches('0').trim_end_matches('.').to_string()
 }
 
-fn escape(text: &str) -> String {
-    text.replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('>', "&gt;")
+/// Text as markup shows it, in elements and in quoted attributes; control characters, which XML has no writing for,
+/// are left out.
+pub fn escape(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' => out.push_str("&amp;"),
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '"' => out.push_str("&quot;"),
+            '\'' => out.push_str("&#39;"),
+            '\n' | '\t' => out.push(c),
+            c if c.is_control() || matches!(c, '\u{fffe}' | '\u{ffff}') => {}
+            c => out.push(c),
+        }
+    }
+    out
 }
 
 #[cfg(test)]
@@ -182,5 +253,6 @@ mod tests {
     #[test]
     fn names_cannot_break_the_file() {
         assert_eq!(escape("a<b & c>"), "a&lt;b &amp; c&gt;");
+        assert_eq!(escape("\"'\u{1b}\0\n"), "&quot;&#39;\n");
     }
 }

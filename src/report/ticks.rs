@@ -18,7 +18,11 @@ pub enum Numbers {
 pub fn ticks(scale: Scale, numbers: Numbers, low: f64, high: f64, most: usize) -> Vec<f64> {
     let all = match scale {
         Scale::Linear => linear(low, high, most),
-        Scale::Log => log(low, high, most),
+        Scale::Log => match log(low, high, most) {
+            // Less than an octave may lie between the round values.
+            few if few.len() < 2 => linear(low, high, most),
+            marks => marks,
+        },
     };
     match numbers {
         Numbers::Count => all.into_iter().filter(|t| t.fract() == 0.0).collect(),
@@ -155,6 +159,8 @@ mod tests {
         );
         assert_eq!(log(1.0, 1e5, 6).len(), 6);
         assert!(log(1e-12, 1e12, 6).len() <= 7);
+        let octave = ticks(Scale::Log, Numbers::Plain, 3.9, 4.7, 5);
+        assert_eq!(round(octave), [4.0, 4.2, 4.4, 4.6]);
     }
 
     #[test]

@@ -1,0 +1,219 @@
+//! What the runs measured: losses by step and by compute, and what averaging gained.
+
+use super::super::gathered::Gathered;
+use super::{Drawn, Picture, chart, late_range, line, runs_legend, steps_axis};
+use crate::report::run::Run;
+use crate::report::run::derived::{bin_width, means};
+use crate::report::run::record::Kind;
+use crate::report::{Axis, Entry, Numbers, Panel, Scale, Series};
+
+/// Keys of a single run's picture.
+const TRAINING: usize = 0;
+const HELD_OUT: usize = 1;
+const FORECAST: usize = 2;
+
+fn held_out(run: &Run) -> Vec<[f64; 2]> {
+    run.evals.iter().map(|e| [e.step as f64, e.loss]).collect()
+}
+
+fn words(width: u64) -> String {
+    match width {
+        1 => "training, every batch".into(),
+        w => format!("training, means of {w} steps"),
+    }
+}
+
+/// Losses, with what the law says is to come.
+pub(super) fn loss(g: &Gathered) -> Option<Picture> {
+    let longest = g.runs.iter().map(|r| r.last_step()).max()?;
+    let width = bin_width(longest);
+    let mut all = Vec::new();
+    let mut series = Vec::new();
+    let evaluated = g.runs.iter().any(|r| !r.evals.is_empty());
+    for (key, run) in g.runs.iter().enumerate() {
+        let training = means(&run.steps, width, |s| s.loss);
+        let held_out = held_out(run);
+        if g.single() {
+            series.push(Series::line(TRAINING, training.clone()));
+            series.push(Series::line(HELD_OUT, held_out.clone()));
+            series.push(Series::dots(HELD_OUT, held_out.clone()));
+        } else {
+            series.push(line(g, key, training.clone()));
+            series.push(Series::dots(key, held_out.clone()));
+        }
+        all.push(training);
+        all.push(held_out);
+    }
+    let mut legend = runs_legend(g);
+    if g.single() {
+        legend.push(entry(TRAINING, words(width)));
+        if evaluated {
+            legend.push(entry(HELD_OUT, "held out".into()));
+        }
+    }
+    let mut forecast = false;
+    for (key, under) in g.first_law() {
+        let done = g.runs[key].last_step();
+        // What was measured needs no forecast.
+        let coming = |i: &usize| under.steps[*i] >= done;
+        let steps: Vec<usize> = (0..under.steps.len()).filter(coming).collect();
+        if steps.len() < 2 {
+            continue;
+        }
+        forecast = true;
+        let at = |i: &usize| under.steps[*i] as f64;
+        let key = if g.single() { FORECAST } else { key };
+        let band = steps
+            .iter()
+            .map(|i| [at(i), under.band.low[*i], under.band.high[*i]]);
+        let line: Vec<[f64; 2]> = steps.iter().map(|i| [at(i), under.band.loss[*i]]).collect();
+        series.push(Series::band(key, band.collect()));
+        series.push(Series::line(key, line.clone()));
+        all.push(line);
+    }
+    if forecast && g.single() {
+        legend.push(entry(FORECAST, "to come, with a 90 % band".into()));
+    }
+    let mut y = Axis::linear("loss, nats a token", Numbers::Plain);
+    y.range = late_range(&all, longest as f64);
+    let subtitle = match g.single() {
+        true => String::new(),
+        false if evaluated => format!("lines: {}; dots: held out", words(width)),
+        false => words(width),
+    };
+    let mut chart = chart("Loss", subtitle, steps_axis(g));
+    chart.panels.push(Panel {
+        y,
+        height: 330.0,
+        rows: 14,
+        series,
+    });
+    chart.legend = legend;
+    Some(Picture {
+        id: "loss",
+        heading: "Loss".into(),
+        caption: format!(
+            "Mean cross-entropy by step. The first fall is cut off at the top.{}",
+            match forecast {
+                true =>
+                    " The band is where the law’s curve lies, given what its fit does not know of its parameters.",
+                false => "",
+            }
+        ),
+        drawn: Drawn::Chart(chart),
+        small: false,
+    })
+}
+
+fn entry(key: usize, text: String) -> Entry {
+    Entry { key, text }
+}
+
+/// Held-out losses against the FLOPs spent, where runs differ in what a step costs.
+pub(super) fn compute(g: &Gathered) -> Option<Picture> {
+    let cost = |run: &Run| Some(run.facts.flops_per_token? * run.facts.tokens_per_step? as f64);
+    let costs: Vec<f64> = g.runs.iter().map(cost).collect::<Option<_>>()?;
+    let first = costs.first()?;
+    if costs.iter().all(|c| (c / first - 1.0).abs() < 1e-9) {
+        return None;
+    }
+    let mut series = Vec::new();
+    for (key, (run, cost)) in g.runs.iter().zip(&costs).enumerate() {
+        let points: Vec<[f64; 2]> = held_out(run).iter().map(|p| [p[0] * cost, p[1]]).collect();
+        series.push(line(g, key, points.clone()));
+        series.push(Series::dots(key, points));
+    }
+    let x = Axis {
+        scale: Scale::Log,
+        ..Axis::linear("FLOPs of training", Numbers::Power)
+    };
+    let mut chart = chart("Held-out loss by compute", String::new(), x);
+    chart.panels.push(Panel {
+        y: Axis::linear("loss, nats a token", Numbers::Plain),
+        height: 240.0,
+        rows: 12,
+        series,
+    });
+    chart.legend = runs_legend(g);
+    Some(Picture {
+        id: "compute",
+        heading: "Loss by compute".into(),
+        caption: "Held-out loss against the FLOPs spent so far, forward and backward.".into(),
+        drawn: Drawn::Chart(chart),
+        small: true,
+    })
+}
+
+/// What averaging the weights gained: held-out loss minus the average's.
+pub(super) fn averages(g: &Gathered) -> Option<Picture> {
+    const KINDS: [(Kind, &str); 3] = [
+        (Kind::Window, "last window"),
+        (Kind::Best, "best run of windows"),
+        (Kind::Moving, "moving average"),
+    ];
+    let gains = |run: &Run, kind: Option<Kind>| -> Vec<[f64; 2]> {
+        let gain = |e: &crate::report::run::record::Eval| {
+            let here = run.averages.iter().filter(|a| a.step == e.step);
+            let wanted = here.filter(|a| kind.is_none_or(|k| k == a.kind));
+            let best = wanted
+                .map(|a| a.loss)
+                .filter(|l| l.is_finite())
+                .min_by(f64::total_cmp)?;
+            Some([e.step as f64, (e.loss - best) * 1e3])
+        };
+        run.evals.iter().filter_map(gain).collect()
+    };
+    let mut series = Vec::new();
+    let mut legend = runs_legend(g);
+    let mut put = |key, points: Vec<[f64; 2]>| {
+        let there = !points.is_empty();
+        if there {
+            series.push(Series::dots(key, points.clone()));
+            series.push(line(g, key, points));
+        }
+        there
+    };
+    if let [run] = &g.runs[..] {
+        for (key, (kind, name)) in KINDS.into_iter().enumerate() {
+            if put(key, gains(run, Some(kind))) {
+                legend.push(entry(key, name.into()));
+            }
+        }
+    } else {
+        for (key, run) in g.runs.iter().enumerate() {
+            put(key, gains(run, None));
+        }
+    }
+    if series.is_empty() {
+        return None;
+    }
+    let mut y = Axis::linear("held out − averaged, 10⁻³ nats", Numbers::Plain);
+    let values = series.iter().flat_map(|s| s.ys());
+    // Zero is what a gain is read against.
+    let (low, high) = values.fold((0.0f64, 0.0f64), |(l, h), v| (l.min(v), h.max(v)));
+    if high > low {
+        let room = (high - low) * 0.08;
+        y.range = Some((low - room, high + room));
+    }
+    let mut chart = chart("What averaging gains", String::new(), steps_axis(g));
+    chart.panels.push(Panel {
+        y,
+        height: 200.0,
+        rows: 10,
+        series,
+    });
+    chart.legend = legend;
+    let which = match g.single() {
+        true => "",
+        false => " of the best average",
+    };
+    Some(Picture {
+        id: "averages",
+        heading: "Averaged weights".into(),
+        caption: format!(
+            "How far the held-out loss{which} of averaged weights lies below that of the weights themselves: above zero, averaging gains."
+        ),
+        drawn: Drawn::Chart(chart),
+        small: true,
+    })
+}

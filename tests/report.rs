@@ -1,0 +1,261 @@
+//! `lehr report` and `lehr watch`, driven as a user does.
+
+mod common;
+
+use assert_cmd::Command;
+use common::Place;
+use serde_json::Value;
+use std::path::Path;
+
+const STEPS: &[&str] = &[
+    "--iterations",
+    "24",
+    "--set",
+    "eval.every=6",
+    "--set",
+    "sample.every=12",
+];
+
+fn said(mut command: Command) -> String {
+    let output = command.assert().success().get_output().clone();
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn json(place: &Place, arguments: &[&str]) -> Value {
+    serde_json::from_str(&said(place.lehr(&[arguments, &["--json"]].concat()))).unwrap()
+}
+
+/// Whatever lines it was broken into.
+fn flat(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+fn read(path: &Path) -> String {
+    std::fs::read_to_string(path).unwrap()
+}
+
+/// Every element is closed in its order, none fetches anything or runs.
+fn sound(html: &str) {
+    let mut open: Vec<&str> = Vec::new();
+    for tag in html.split('<').skip(1) {
+        let tag = tag.split('>').next().unwrap();
+        let name = tag
+            .trim_start_matches('/')
+            .split([' ', '/'])
+            .next()
+            .unwrap();
+        assert!(
+            !["script", "img", "link", "iframe", "object", "image", "use"].contains(&name),
+            "<{tag}>"
+        );
+        for word in [
+            " src=",
+            " href=",
+            " onload=",
+            " onerror=",
+            "http://",
+            "https://",
+        ] {
+            assert!(!tag.contains(word), "<{tag}>");
+        }
+        if tag.starts_with('/') {
+            assert_eq!(open.pop(), Some(name));
+        } else if !tag.ends_with('/') && !["!doctype", "meta"].contains(&name) {
+            open.push(name);
+        }
+    }
+    assert!(open.is_empty(), "{open:?}");
+    assert!(!html.contains("url(") && !html.contains("@import"));
+}
+
+#[test]
+fn a_run_becomes_a_page() {
+    let place = Place::new();
+    place.train("one", STEPS).assert().success();
+    let text = said(place.lehr(&["report", "checkpoints/one", "--pictures", "pictures"]));
+    assert!(
+        flat(&text).contains("checkpoints/one/report.html"),
+        "{text}"
+    );
+    assert!(
+        flat(&text).contains("lehr fit --train checkpoints/one --out checkpoints/one/law.json"),
+        "{text}"
+    );
+    assert!(text.lines().all(|l| l.chars().count() <= 80), "{text}");
+    let html = read(&place.run("one").join("report.html"));
+    sound(&html);
+    let log = common::metrics(&place.run("one"));
+    let val = log
+        .iter()
+        .rev()
+        .find_map(|l| l["val_loss"].as_f64())
+        .unwrap();
+    for part in [
+        "<h1>one</h1>",
+        &format!("{val:.4}"),
+        "Finished.",
+        "Samples",
+        "run.toml",
+        "id=\"loss\"",
+    ] {
+        assert!(html.contains(part), "{part}");
+    }
+    for name in ["loss", "schedule", "gradient", "speed"] {
+        assert!(read(&place.path(&format!("pictures/{name}.svg"))).starts_with("<svg"));
+        let png = std::fs::read(place.path(&format!("pictures/{name}.png"))).unwrap();
+        assert!(png.starts_with(b"\x89PNG"));
+    }
+    let told = json(
+        &place,
+        &["report", "checkpoints/one", "--out", "other.html"],
+    );
+    assert_eq!(told["runs"][0]["val_loss"].as_f64(), Some(val));
+    assert_eq!(told["runs"][0]["finished"], true);
+    assert!(place.path("other.html").exists());
+}
+
+#[test]
+fn runs_of_one_seed_are_paired_and_a_law_is_held_against_them() {
+    let place = Place::new();
+    place.train("a", STEPS).assert().success();
+    place
+        .train(
+            "b",
+            &[STEPS, &["--lr", "2e-3", "--scheduler", "linear"]].concat(),
+        )
+        .assert()
+        .success();
+    let fit = [
+        "fit",
+        "--train",
+        "checkpoints/a",
+        "--kind",
+        "train",
+        "--law",
+        "opl",
+        "--from",
+        "4",
+        "--out",
+        "law.json",
+        "--no-plot",
+    ];
+    place.lehr(&fit).assert().success();
+    let both = [
+        "report",
+        "checkpoints/a",
+        "checkpoints/b",
+        "--law",
+        "law.json",
+        "--out",
+        "both.html",
+    ];
+    let told = json(&place, &both);
+    assert_eq!(told["runs"].as_array().unwrap().len(), 2);
+    for run in told["runs"].as_array().unwrap() {
+        assert_eq!(run["laws"][0]["law"], "opl");
+        assert_eq!(run["laws"][0]["kind"], "training");
+        assert!(run["laws"][0]["final"]["loss"].as_f64().unwrap() > 0.0);
+    }
+    let html = read(&place.path("both.html"));
+    sound(&html);
+    for part in [
+        "<h1>2 runs</h1>",
+        "paired",
+        "Predicted against actual",
+        "R² by law and run",
+        "Parameters of the law",
+        "L0",
+    ] {
+        assert!(html.contains(part), "{part}");
+    }
+    let error = place.refused(place.lehr(&["report", "checkpoints/a", "checkpoints/b"]));
+    assert!(error.contains("--out"), "{error}");
+}
+
+#[test]
+fn hostile_names_and_samples_stay_text() {
+    let place = Place::new();
+    place.train("one", STEPS).assert().success();
+    let name = "<img src=x onerror=alert(1)>";
+    std::fs::rename(place.run("one"), place.run(name)).unwrap();
+    let log = place.run(name).join("metrics.jsonl");
+    let line = r#"{"step":24,"prompt":"</pre><script>alert(1)</script>","sample":"\"><svg onload=alert(1)>"}"#;
+    std::fs::write(&log, format!("{}{line}\n", read(&log))).unwrap();
+    let dir = place.run(name);
+    said(place.lehr(&["report", dir.to_str().unwrap(), "--out", "page.html"]));
+    let html = read(&place.path("page.html"));
+    sound(&html);
+    assert!(html.contains("&lt;script&gt;alert(1)&lt;/script&gt;"));
+}
+
+#[test]
+fn one_damaged_line_is_told_and_left_out() {
+    let place = Place::new();
+    place.train("one", STEPS).assert().success();
+    let log = place.run("one").join("metrics.jsonl");
+    let mut lines: Vec<String> = read(&log).lines().map(str::to_string).collect();
+    lines[9].truncate(12);
+    // The last one is still being written.
+    std::fs::write(&log, format!("{}\n{{\"step\":25,\"lo", lines.join("\n"))).unwrap();
+    let text = said(place.lehr(&["report", "checkpoints/one"]));
+    assert!(
+        flat(&text).contains("line 10 of metrics.jsonl is damaged"),
+        "{text}"
+    );
+    let told = json(&place, &["watch", "checkpoints/one"]);
+    assert_eq!(told["notes"].as_array().unwrap().len(), 1, "{told}");
+}
+
+#[test]
+fn what_is_no_run_or_has_no_step_is_refused_in_a_sentence() {
+    let place = Place::new();
+    for verb in ["report", "watch"] {
+        let error = place.refused(place.lehr(&[verb, "."]));
+        assert!(error.contains("holds no run"), "{error}");
+        let error = place.refused(place.lehr(&[verb, "text.txt"]));
+        assert!(error.contains("is a file"), "{error}");
+        let error = place.refused(place.lehr(&[verb, "nothing"]));
+        assert!(error.contains("nothing"), "{error}");
+    }
+    place.train("one", STEPS).assert().success();
+    std::fs::write(place.run("one").join("metrics.jsonl"), "").unwrap();
+    let error = place.refused(place.lehr(&["report", "checkpoints/one"]));
+    assert!(error.contains("no step yet"), "{error}");
+    let screen = said(place.lehr(&["watch", "checkpoints/one"]));
+    assert!(screen.contains("no step yet"), "{screen}");
+    let error = place.refused(place.lehr(&["watch", "checkpoints/one", "--interval", "0"]));
+    assert!(error.contains("--interval"), "{error}");
+}
+
+#[test]
+fn a_law_of_a_newer_version_is_left_out_with_a_note() {
+    let place = Place::new();
+    place.train("one", STEPS).assert().success();
+    std::fs::write(place.run("one").join("law.json"), "{\"lehr_law\": 99}").unwrap();
+    let text = said(place.lehr(&["report", "checkpoints/one"]));
+    assert!(flat(&text).contains("format 99"), "{text}");
+    let given = [
+        "report",
+        "checkpoints/one",
+        "--law",
+        "checkpoints/one/law.json",
+    ];
+    let error = place.refused(place.lehr(&given));
+    assert!(error.contains("format 99"), "{error}");
+}
+
+#[test]
+fn a_screen_of_a_run_fits_and_ends() {
+    let place = Place::new();
+    place.train("one", STEPS).assert().success();
+    // No terminal: one frame, whether asked for or not.
+    for more in [&["--once"][..], &[]] {
+        let screen = said(place.lehr(&[&["watch", "checkpoints/one"], more].concat()));
+        assert!(screen.lines().count() <= 24, "{screen}");
+        assert!(screen.lines().all(|l| l.chars().count() <= 80), "{screen}");
+        assert!(
+            screen.contains("24 of 24  100 %  finished") && !screen.contains('\x1b'),
+            "{screen}"
+        );
+    }
+}
