@@ -71,7 +71,7 @@ pub struct Account {
 enum Next {
     Nothing,
     Running(JoinHandle<(Look, Duration)>),
-    Ready(Look),
+    Ready(Box<Look>),
 }
 
 /// Looks on.
@@ -140,7 +140,9 @@ impl Live {
         }
         if let Some(state) = state {
             live.told = state.told;
-            live.next = state.ready.map_or(Next::Nothing, Next::Ready);
+            live.next = state
+                .ready
+                .map_or(Next::Nothing, |look| Next::Ready(Box::new(look)));
             live.decided = state.decided;
             live.schedule = state.schedule;
             live.account.midway = state.midway;
@@ -230,7 +232,7 @@ impl Live {
     fn take(&mut self) -> Option<Look> {
         match std::mem::replace(&mut self.next, Next::Nothing) {
             Next::Nothing => None,
-            Next::Ready(look) => Some(look),
+            Next::Ready(look) => Some(*look),
             Next::Running(thread) => {
                 let clock = Instant::now();
                 let (look, took) = thread.join().unwrap_or_else(|_| {
@@ -278,7 +280,7 @@ impl Live {
             schedule: self.schedule.clone(),
             midway: self.account.midway,
         };
-        self.next = ready.map_or(Next::Nothing, Next::Ready);
+        self.next = ready.map_or(Next::Nothing, |look| Next::Ready(Box::new(look)));
         state
     }
 

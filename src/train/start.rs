@@ -59,6 +59,7 @@ impl Run {
         let trainer = new_trainer(&config, &source, options.init_from.as_deref())?;
         let held_out = held_out(&config, &source)?;
         Loader::new(source.dataset.train().clone(), config.loader())?;
+        let law = live(dir, &config, &trainer, None)?;
         let dir = RunDir::create(dir)?;
         let recorder = options.record_batches.as_deref().map(create).transpose()?;
         rundir::sweep(dir.path())?;
@@ -71,7 +72,6 @@ impl Run {
         };
         run_file::write(&dir.join(RUN_FILE), &config, &origin, &trainer, &source)?;
         let metrics = Metrics::open(&dir, 0)?;
-        let law = live(&dir, &config, &trainer, None)?;
         let averages = Averages::new(dir.path(), &trainer);
         notices.extend(averages.too_short(config.train.iterations));
         let mut run = Run {
@@ -120,7 +120,7 @@ impl Run {
         run_file::write(&dir.join(RUN_FILE), &config, &origin, &trainer, &source)?;
         let averages = branch::fill(&dir, &point, &trainer, &mut notices)?;
         let metrics = Metrics::open(&dir, trainer.completed())?;
-        let law = live(&dir, &config, &trainer, None)?;
+        let law = live(dir.path(), &config, &trainer, None)?;
         let mut run = Run {
             averages,
             law,
@@ -214,7 +214,7 @@ impl Run {
         // A process that was killed between its last save and this left one checkpoint too many.
         checkpoint::retain(dir.path(), &config.checkpoint)?;
         let metrics = Metrics::open(&dir, trainer.completed())?;
-        let law = live(&dir, &config, &trainer, law)?;
+        let law = live(dir.path(), &config, &trainer, law)?;
         let mut run = Run {
             law,
             held_out: held_out(&config, &source)?,
@@ -236,14 +236,14 @@ impl Run {
 
 /// The law that looks on from where the trainer stands.
 fn live(
-    dir: &RunDir,
+    dir: &Path,
     config: &RunConfig,
     trainer: &Trainer,
     state: Option<LiveState>,
 ) -> Result<Option<Live>> {
     let parameters = ParamCount::of(trainer.model_config()).total as f64;
     let (schedule, step) = (trainer.schedule(), trainer.completed());
-    Live::new(dir.path(), config, parameters, schedule, step, state)
+    Live::new(dir, config, parameters, schedule, step, state)
 }
 
 /// The tokens that a run was started on, or what its configuration says where they are gone.
