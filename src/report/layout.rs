@@ -162,11 +162,12 @@ impl Page {
             top,
             bottom,
         };
-        // Bands behind dots behind lines, whatever the order they came in.
+        // Bands behind marks behind dots behind lines, whatever the order they came in.
         let rank = |s: &&Series| match s.data {
             Data::Band(_) => 0,
-            Data::Dots(_) => 1,
-            Data::Line(_) => 2,
+            Data::Marks(_) => 1,
+            Data::Dots(_) => 2,
+            Data::Line(_) => 3,
         };
         let mut ordered: Vec<&Series> = panel.series.iter().collect();
         ordered.sort_by_key(rank);
@@ -175,6 +176,7 @@ impl Page {
         }
         self.rule(Ink::Axis, (self.left, bottom), (self.right, bottom));
         self.letters(&ordered, x, &y, &window);
+        self.words_of_marks(&ordered, x, &window);
     }
 
     fn series(&mut self, series: &Series, x: &Place, y: &Place, window: &Window) {
@@ -205,6 +207,12 @@ impl Page {
                     radius,
                 });
             }
+            Data::Marks(marks) => {
+                let places = marks.iter().map(|m| x.at(m.0));
+                for at in places.filter(|at| (window.left..=window.right).contains(at)) {
+                    self.rule(ink, (at, window.top), (at, window.bottom));
+                }
+            }
             Data::Band(points) => {
                 let inside = |v: f64| v.clamp(window.top, window.bottom);
                 let shown = points.iter().filter(|p| {
@@ -225,6 +233,46 @@ impl Page {
                     self.shapes.push(Shape::Area { ink, points });
                 }
             }
+        }
+    }
+
+    /// What marks say, at the top right of each, or left of it near the right edge; neighbours one below the other. Words that
+    /// find no room are left to the text around the picture.
+    fn words_of_marks(&mut self, series: &[&Series], x: &Place, window: &Window) {
+        const SIZE: f64 = 11.0;
+        const ROWS: usize = 4;
+        let mut marks: Vec<(f64, usize, &str)> = Vec::new();
+        for series in series {
+            if let Data::Marks(all) = &series.data {
+                marks.extend(all.iter().map(|m| (x.at(m.0), series.key, &m.1[..])));
+            }
+        }
+        marks.retain(|m| (window.left..=window.right).contains(&m.0));
+        marks.sort_by(|a, b| a.0.total_cmp(&b.0));
+        // How far each row is taken.
+        let mut taken = [f64::NEG_INFINITY; ROWS];
+        for (at, key, words) in marks {
+            let width = font::width(words, SIZE) * OTHER_FONTS;
+            let left = match at + 4.0 + width > window.right {
+                true => at - 4.0 - width,
+                false => at + 4.0,
+            };
+            let Some(row) = (0..ROWS).find(|row| taken[*row] < left) else {
+                continue;
+            };
+            taken[row] = left + width + 6.0;
+            let (anchor, from) = match left < at {
+                true => (Anchor::End, at - 4.0),
+                false => (Anchor::Start, left),
+            };
+            self.shapes.push(Shape::Text {
+                ink: Ink::Key(key),
+                at: (from, window.top + 12.0 + row as f64 * (SIZE + 3.0)),
+                size: SIZE,
+                anchor,
+                text: words.to_string(),
+                halo: true,
+            });
         }
     }
 

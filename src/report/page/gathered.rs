@@ -43,6 +43,13 @@ impl Gathered {
             }
         }
         for law in &all.laws {
+            if law.mixed() {
+                all.notes.push(format!(
+                    "{} was fitted to some curves with a loss at every step and some without: if these are training and \
+                     held-out losses, fit one kind of them (lehr fit --kind validation)",
+                    law.label
+                ));
+            }
             let mut row = Vec::with_capacity(all.runs.len());
             for run in &all.runs {
                 row.push(match Under::new(run, law) {

@@ -74,7 +74,42 @@ pub fn summary(g: &Gathered) -> Vec<String> {
         }
         out.push(said + ".");
     }
+    if let [run] = &g.runs[..] {
+        out.extend(foreseen(run, &g.finals[0]));
+    }
     out
+}
+
+/// The newest forecast of a run that goes on, or how well the one at half time foresaw the end.
+fn foreseen(run: &Run, finals: &Finals) -> Option<String> {
+    let told = || run.forecasts.iter().rev().filter(|f| f.loss.is_finite());
+    if run.finished() {
+        let f = told().find(|f| 2 * f.step <= run.horizon())?;
+        let off = finals.end() - f.loss;
+        return Some(format!(
+            "At step {}, the live law foresaw an end at {}; it was {:.4}, {:.4} {}.",
+            thousands(f.step),
+            f.words(),
+            finals.end(),
+            off.abs(),
+            if off < 0.0 { "lower" } else { "higher" }
+        ));
+    }
+    let f = told().next()?;
+    let mut said = format!(
+        "At step {}, the live law foresees an end at {}",
+        thousands(f.step),
+        f.words()
+    );
+    if let Some(c) = f.best_cooldown() {
+        let _ = write!(
+            said,
+            "; cooling down now over {} ends at {:.4}",
+            c.over(),
+            c.loss
+        );
+    }
+    Some(said + ".")
 }
 
 fn what(run: &Run) -> String {

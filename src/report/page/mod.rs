@@ -6,6 +6,7 @@
 
 mod gathered;
 mod head;
+mod live;
 pub mod pictures;
 mod tables;
 mod text;
@@ -36,6 +37,7 @@ pub fn draw(g: &Gathered, pictures: &[Picture]) -> String {
             body += &tables::ends(g);
         }
     }
+    body += &live::told(g);
     body += &tables::parameters(g);
     if !small.is_empty() {
         let figures: String = small.into_iter().map(figure).collect();

@@ -24,15 +24,19 @@ impl Law {
     /// `kind` as the user says, or else what the fitted curves look like: a loss at (nearly) every step is that of
     /// training batches.
     pub fn new(label: String, fit: Fit, kind: Option<LossKind>) -> Law {
-        let dense = |c: &fit::FittedCurve| {
-            (c.points as u64).saturating_mul(c.bin) * 2 >= c.steps.saturating_sub(fit.from)
-        };
-        let guessed = match !fit.curves.is_empty() && fit.curves.iter().all(dense) {
+        let guessed = match !fit.curves.is_empty() && fit.curves.iter().all(|c| dense(&fit, c)) {
             true => LossKind::TrainBatch,
             false => LossKind::Validation,
         };
         let kind = kind.unwrap_or(guessed);
         Law { label, fit, kind }
+    }
+
+    /// Whether some of the fitted curves look like training losses, and some do not.
+    pub fn mixed(&self) -> bool {
+        let all = self.fit.curves.iter();
+        let n = all.filter(|c| dense(&self.fit, c)).count();
+        (1..self.fit.curves.len()).contains(&n)
     }
 
     /// `held-out`, `training`.
@@ -61,6 +65,11 @@ impl Law {
             .unwrap_or(1)
             .max(1)
     }
+}
+
+/// Whether a fitted curve has a loss at (nearly) every step.
+fn dense(fit: &Fit, c: &fit::FittedCurve) -> bool {
+    (c.points as u64).saturating_mul(c.bin) * 2 >= c.steps.saturating_sub(fit.from)
 }
 
 /// What a law says of one run.
@@ -130,6 +139,13 @@ impl Under {
     pub fn end(&self) -> (f64, f64, f64) {
         let i = self.steps.len() - 1;
         (self.band.loss[i], self.band.low[i], self.band.high[i])
+    }
+
+    /// `(step, predicted)` at the points from `from` on.
+    pub fn line(&self) -> Vec<[f64; 2]> {
+        let points = self.curve.points.iter().zip(&self.predicted);
+        let points = points.filter(|(p, _)| p.step >= self.from);
+        points.map(|(p, said)| [p.step as f64, *said]).collect()
     }
 
     /// `(step, (measured − predicted) / noise)` from `from` on.
