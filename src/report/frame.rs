@@ -199,11 +199,11 @@ fn told(run: &Run) -> Vec<String> {
             n => format!(" ({} before it)", n - 1),
         };
         let at = thousands(a.step);
-        format!("alarm {}, step {at}{earlier}", a.sentence())
+        format!("alarm at {at}{earlier}: {}", a.sentence())
     });
     let decision = run.decisions.last().map(|d| {
         let at = thousands(d.step);
-        format!("plan  {}, step {at}", d.sentence())
+        format!("plan  at {at}: {}", d.sentence())
     });
     let notes = run.notes().into_iter().take(2);
     let notes = notes.map(|n| format!("note  {n}"));
@@ -310,9 +310,9 @@ mod tests {
             "held out 3.1000 at 50",
             "end   3.0500 (3.0000 to 3.1000), says tissue at 50",
             "      3.0700 if it cooled down now over 20 % (13 steps)",
-            "alarm a spike: this step’s loss lies 0.310 nats above the law",
-            "plan  the schedule stays as it was: the law's own design of the rest has a gain",
-            "      of 0.0100 ± 0.0200 nats, not worth believing, step 40",
+            "alarm at 30: a spike: this step’s loss lies 0.310 nats above the law",
+            "plan  at 40: the schedule stays as it was: the law's own design of the rest",
+            "      has a gain of 0.0100 ± 0.0200 nats, not worth believing",
             "┊",
             "step 50",
         ] {

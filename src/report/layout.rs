@@ -2,6 +2,7 @@
 
 use super::chart::{Chart, Data, Panel, Series, letter};
 use super::font;
+use super::marks;
 use super::place::{Place, Window, thin};
 use super::scene::{Anchor, Ink, Scene, Shape};
 use super::ticks::{labels, ticks};
@@ -21,7 +22,7 @@ const LEGEND_LINE: f64 = 18.0;
 const SAMPLE: f64 = 36.0;
 /// An SVG is drawn with whatever font its reader has; the widest usual one (DejaVu Sans, Verdana) needs
 /// this much more room than ours.
-const OTHER_FONTS: f64 = 1.17;
+pub(super) const OTHER_FONTS: f64 = 1.17;
 
 pub(super) fn lay_out(chart: &Chart, width: f64) -> Scene {
     let mut page = Page {
@@ -176,7 +177,7 @@ impl Page {
         }
         self.rule(Ink::Axis, (self.left, bottom), (self.right, bottom));
         self.letters(&ordered, x, &y, &window);
-        self.words_of_marks(&ordered, x, &window);
+        self.shapes.extend(marks::words(&ordered, x, &window));
     }
 
     fn series(&mut self, series: &Series, x: &Place, y: &Place, window: &Window) {
@@ -233,46 +234,6 @@ impl Page {
                     self.shapes.push(Shape::Area { ink, points });
                 }
             }
-        }
-    }
-
-    /// What marks say, at the top right of each, or left of it near the right edge; neighbours one below the other. Words that
-    /// find no room are left to the text around the picture.
-    fn words_of_marks(&mut self, series: &[&Series], x: &Place, window: &Window) {
-        const SIZE: f64 = 11.0;
-        const ROWS: usize = 4;
-        let mut marks: Vec<(f64, usize, &str)> = Vec::new();
-        for series in series {
-            if let Data::Marks(all) = &series.data {
-                marks.extend(all.iter().map(|m| (x.at(m.0), series.key, &m.1[..])));
-            }
-        }
-        marks.retain(|m| (window.left..=window.right).contains(&m.0));
-        marks.sort_by(|a, b| a.0.total_cmp(&b.0));
-        // How far each row is taken.
-        let mut taken = [f64::NEG_INFINITY; ROWS];
-        for (at, key, words) in marks {
-            let width = font::width(words, SIZE) * OTHER_FONTS;
-            let left = match at + 4.0 + width > window.right {
-                true => at - 4.0 - width,
-                false => at + 4.0,
-            };
-            let Some(row) = (0..ROWS).find(|row| taken[*row] < left) else {
-                continue;
-            };
-            taken[row] = left + width + 6.0;
-            let (anchor, from) = match left < at {
-                true => (Anchor::End, at - 4.0),
-                false => (Anchor::Start, left),
-            };
-            self.shapes.push(Shape::Text {
-                ink: Ink::Key(key),
-                at: (from, window.top + 12.0 + row as f64 * (SIZE + 3.0)),
-                size: SIZE,
-                anchor,
-                text: words.to_string(),
-                halo: true,
-            });
         }
     }
 
@@ -389,21 +350,37 @@ impl Page {
     }
 }
 
-/// Breaks at spaces into lines of at most `room` points.
+/// Breaks at spaces into lines of at most `room` points, and words that are longer anywhere.
 fn wrap(text: &str, size: f64, room: f64) -> Vec<String> {
     let mut lines = vec![String::new()];
     for word in text.split(' ') {
         let line = lines.last_mut().expect("starts with one line");
         let longer = format!("{line} {word}");
-        if line.is_empty() {
-            line.push_str(word);
-        } else if font::width(&longer, size) <= room {
-            *line = longer;
+        if line.is_empty() || font::width(&longer, size) <= room {
+            *line = longer.trim_start_matches(' ').to_string();
         } else {
             lines.push(word.to_string());
         }
+        while let Some(rest) = lines.last_mut().and_then(|line| overflow(line, size, room)) {
+            lines.push(rest);
+        }
     }
     lines
+}
+
+/// Cuts a line that is wider than `room` and returns what is cut off: all but the first character may be.
+fn overflow(line: &mut String, size: f64, room: f64) -> Option<String> {
+    if font::width(line, size) <= room {
+        return None;
+    }
+    let starts = line.char_indices().map(|(at, _)| at).skip(1);
+    let fits = |at: &usize| font::width(&line[..*at], size) <= room;
+    let at = starts
+        .clone()
+        .take_while(fits)
+        .last()
+        .or(starts.clone().next())?;
+    Some(line.split_off(at))
 }
 
 #[cfg(test)]
@@ -460,6 +437,20 @@ mod tests {
             heights.windows(2).all(|w| w[1] - w[0] >= 12.9),
             "{heights:?}"
         );
+    }
+
+    #[test]
+    fn long_words_are_broken() {
+        let lines = wrap("a checkpoints/with-a-name-that-never-ends", 12.0, 80.0);
+        assert!(
+            lines.len() > 2 && lines.concat().ends_with("never-ends"),
+            "{lines:?}"
+        );
+        assert!(
+            lines.iter().all(|l| font::width(l, 12.0) <= 80.0),
+            "{lines:?}"
+        );
+        assert_eq!(wrap("abc", 12.0, 0.0), ["a", "b", "c"]);
     }
 
     #[test]

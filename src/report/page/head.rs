@@ -57,16 +57,14 @@ pub fn summary(g: &Gathered) -> Vec<String> {
             law.of()
         );
         let at_end = under
-            .curve
-            .points
-            .last()
-            .filter(|p| run.finished() && p.step + law.bin() > run.horizon());
+            .measured_end(law, run.horizon())
+            .filter(|_| run.finished());
         if let Some(end) = at_end {
-            let off = end.loss - loss;
+            let off = end - loss;
             let _ = write!(
                 said,
                 "; measured {:.4}, {:.4} {}, {:.1} σ of one point’s noise",
-                end.loss,
+                end,
                 off.abs(),
                 if off < 0.0 { "lower" } else { "higher" },
                 off.abs() / law.noise(loss)
@@ -126,6 +124,9 @@ fn what(run: &Run) -> String {
     }
     if let Some(schedule) = &f.schedule {
         parts.push(format!("under {}", schedule.describe()));
+    }
+    if let Some((step, _)) = &run.redesigned {
+        parts.push(format!("designed anew at step {}", thousands(*step)));
     }
     if let Some(seed) = f.seed {
         parts.push(format!("seed {seed}"));

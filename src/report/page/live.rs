@@ -65,7 +65,7 @@ fn foreseen(g: &Gathered) -> String {
         }
     }
     let columns = [
-        "<Told at",
+        "<Told by",
         "Step",
         "Forecast of the end",
         "90\u{a0}% interval",

@@ -3,6 +3,7 @@
 use super::Gathered;
 use super::head::number;
 use super::pictures::{Picture, shade};
+use crate::curve::LossKind;
 use crate::report::run::derived::paired;
 use crate::report::svg::escape;
 use crate::report::ticks::power;
@@ -176,13 +177,12 @@ pub(super) fn ends(g: &Gathered) -> String {
         for (key, under) in row.iter().enumerate() {
             let Some(u) = under else { continue };
             let (loss, low, high) = u.end();
-            let last = u.curve.points.last();
-            let done = last.filter(|p| p.step + law.bin() > g.runs[key].horizon());
+            let done = u.measured_end(law, g.runs[key].horizon());
             let cells = vec![
                 cell(number(loss)),
                 cell(format!("{} to {}", number(low), number(high))),
-                cell(done.map_or("–".into(), |p| number(p.loss))),
-                cell(done.map_or("–".into(), |p| signed(p.loss - loss))),
+                cell(done.map_or("–".into(), number)),
+                cell(done.map_or("–".into(), |end| signed(end - loss))),
                 cell(format!("{:.4}", u.scores.mae)),
                 cell(super::pictures::r2_written(u.scores.r2)),
             ];
@@ -202,13 +202,17 @@ pub(super) fn ends(g: &Gathered) -> String {
         "MAE",
         "R²",
     ];
-    let caption = "Ends in nats a token; MAE and R² from the law’s first fitted step on. In-sample for the runs that the law \
-                   was fitted to.";
+    let mut caption = "Ends in nats a token; MAE and R² from the law’s first fitted step on. In-sample for the runs that the law \
+                       was fitted to."
+        .to_string();
+    if g.laws.iter().any(|l| l.kind == LossKind::TrainBatch) {
+        caption += " Measured training losses are means over the last twentieth, brought to the end along the law.";
+    }
     match rows.is_empty() {
         true => String::new(),
         false => format!(
             "<section>\n<h2>Predicted ends</h2>\n{}</section>\n",
-            table("ends", "", caption, &columns, &rows)
+            table("ends", "", &caption, &columns, &rows)
         ),
     }
 }

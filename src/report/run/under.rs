@@ -141,6 +141,24 @@ impl Under {
         (self.band.loss[i], self.band.low[i], self.band.high[i])
     }
 
+    /// Where the run ended, nats a token; `None` while it goes on. Of training losses, which single batches make noisy, the law
+    /// at the end with its mean difference over the last twentieth of the run.
+    pub fn measured_end(&self, law: &Law, horizon: u64) -> Option<f64> {
+        const LATE: f64 = 0.95;
+        let last = self.curve.points.last()?;
+        if last.step + law.bin() <= horizon {
+            return None;
+        }
+        if law.kind != LossKind::TrainBatch {
+            return Some(last.loss);
+        }
+        let points = self.curve.points.iter().zip(&self.predicted);
+        let from = (LATE * horizon as f64).min(last.step as f64);
+        let late = points.filter(|(p, _)| p.step as f64 >= from);
+        let off: Vec<f64> = late.map(|(p, said)| p.loss - said).collect();
+        Some(self.end().0 + off.iter().sum::<f64>() / off.len() as f64)
+    }
+
     /// `(step, predicted)` at the points from `from` on.
     pub fn line(&self) -> Vec<[f64; 2]> {
         let points = self.curve.points.iter().zip(&self.predicted);

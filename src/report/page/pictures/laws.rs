@@ -51,7 +51,7 @@ pub(super) fn law(g: &Gathered) -> Option<Picture> {
         .collect();
     let mut left: Vec<Series> = under
         .iter()
-        .map(|(key, u)| line(g, *key, u.in_noise(law)))
+        .map(|(key, u)| residuals(g, *key, u.in_noise(law)))
         .collect();
     let others = others(g);
     if g.single() {
@@ -62,7 +62,7 @@ pub(super) fn law(g: &Gathered) -> Option<Picture> {
         chart.legend[0].text = text(&law.label, under[0].1);
         for (key, law, u) in &others {
             chart.panels[0].series.push(Series::line(*key, u.line()));
-            left.push(Series::line(*key, u.in_noise(law)));
+            left.push(residuals(g, *key, u.in_noise(law)));
             let text = text(&law.label, u);
             chart.legend.push(Entry { key: *key, text });
         }
@@ -126,6 +126,17 @@ fn reach_down(panel: &mut Panel) {
     if lowest < low {
         panel.y.range = Some(((lowest - 0.04 * spread).max(low - MOST * spread), high));
     }
+}
+
+/// A line, or, where it would only zigzag, dots.
+fn residuals(g: &Gathered, key: usize, points: Vec<[f64; 2]>) -> Series {
+    const MOST: usize = 100;
+    let dense = points.len() > MOST;
+    let mut series = line(g, key, points);
+    if let (true, Data::Line(points)) = (dense, &mut series.data) {
+        series.data = Data::Dots(std::mem::take(points));
+    }
+    series
 }
 
 /// Residuals in σ, over the band that should hold nine of ten.
@@ -208,7 +219,7 @@ pub(super) fn reducible(g: &Gathered) -> Option<Picture> {
 /// `(S₁, loss − floor)` of a curve, means where it is dense.
 fn above(curve: &LossCurve, from: u64, floor: f64) -> Vec<[f64; 2]> {
     // Logarithmic: most points lie in the right half.
-    let width = (curve.last_step() / 100).max(1);
+    let width = (curve.last_step() / 50).max(1);
     let curve = curve.starting_at(from).binned(width);
     by_s1(
         &curve.lrs,

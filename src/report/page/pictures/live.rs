@@ -66,11 +66,10 @@ pub(super) fn forecasts(g: &Gathered) -> Option<Picture> {
     }
     if let [run] = &g.runs[..] {
         let mut put = |key, text: String| chart.legend.push(Entry { key, text });
-        let law = run.forecasts.last().map_or("", |f| &f.law);
-        put(
-            FORECAST,
-            format!("forecast of the end {law}").trim_end().into(),
-        );
+        let law = run.forecasts.last().map(|f| &f.law);
+        let by = law.filter(|l| !l.is_empty());
+        let by = by.map(|law| format!(", by {law}")).unwrap_or_default();
+        put(FORECAST, format!("forecast of the end{by}"));
         if ended {
             put(ACTUAL, "where it ended".into());
         }

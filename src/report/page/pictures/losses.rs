@@ -169,6 +169,7 @@ pub(super) fn compute(g: &Gathered) -> Option<Picture> {
 
 /// What averaging the weights gained: held-out loss minus the average's.
 pub(super) fn averages(g: &Gathered) -> Option<Picture> {
+    const LAGGING: f64 = 0.25;
     const KINDS: [(Kind, &str); 3] = [
         (Kind::Window, "last window"),
         (Kind::Best, "best run of windows"),
@@ -211,7 +212,14 @@ pub(super) fn averages(g: &Gathered) -> Option<Picture> {
         return None;
     }
     let mut y = Axis::linear("held out − averaged, 10⁻³ nats", Numbers::Plain);
-    let values = series.iter().flat_map(|s| s.ys());
+    // While the loss falls steeply an average lags far behind, which would flatten what comes after.
+    let longest = g.runs.iter().map(|r| r.last_step()).max()? as f64;
+    let late = |s: &Series| -> Vec<f64> {
+        let points = s.xs().into_iter().zip(s.ys());
+        let late = points.filter(|p| p.0 >= LAGGING * longest && p.1.is_finite());
+        late.map(|p| p.1).collect()
+    };
+    let values = series.iter().flat_map(late);
     // Zero is what a gain is read against.
     let (low, high) = values.fold((0.0f64, 0.0f64), |(l, h), v| (l.min(v), h.max(v)));
     if high > low {
