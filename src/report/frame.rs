@@ -311,8 +311,8 @@ mod tests {
             "end   3.0500 (3.0000 to 3.1000), says tissue at 50",
             "      3.0700 if it cooled down now over 20 % (13 steps)",
             "alarm at 30: a spike: this step’s loss lies 0.310 nats above the law",
-            "plan  at 40: the schedule stays as it was: the law's own design of the rest",
-            "      has a gain of 0.0100 ± 0.0200 nats, not worth believing",
+            "plan  at 40: the schedule stays as it was: the law's own design of the rest has",
+            "      a gain of 0.0100 ± 0.0200 nats, not worth believing",
             "┊",
             "step 50",
         ] {

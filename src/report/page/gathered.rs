@@ -53,7 +53,14 @@ impl Gathered {
             let mut row = Vec::with_capacity(all.runs.len());
             for run in &all.runs {
                 row.push(match Under::new(run, law) {
-                    Ok(under) => Some(under),
+                    Ok(under) => {
+                        if let Some(why) = under.beyond(law) {
+                            let (law, run) = (&law.label, &run.name);
+                            all.notes
+                                .push(format!("{law} may not hold for {run}: {why}"));
+                        }
+                        Some(under)
+                    }
                     Err(why) => {
                         let (law, run) = (&law.label, &run.name);
                         all.notes

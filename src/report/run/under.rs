@@ -4,6 +4,7 @@ use super::Run;
 use super::derived::applied;
 use crate::curve::{LossCurve, LossKind, LrOrigin, Point, WarmUp, warmup_shown};
 use crate::fit::{self, Band, Fit, Scores};
+use crate::report::ticks::power;
 
 /// Points of a predicted curve.
 const POINTS: u64 = 300;
@@ -139,6 +140,25 @@ impl Under {
     pub fn end(&self) -> (f64, f64, f64) {
         let i = self.steps.len() - 1;
         (self.band.loss[i], self.band.low[i], self.band.high[i])
+    }
+
+    /// Why the law may fail this run: a peak LR beyond those fitted. As the end of a sentence.
+    pub fn beyond(&self, law: &Law) -> Option<String> {
+        const SLACK: f64 = 1.02;
+        let peak = self.curve.lrs.iter().copied().fold(0.0, f64::max);
+        let fitted = law.fit.curves.iter().map(|c| c.peak_lr);
+        let (low, high) = fitted.fold((f64::INFINITY, 0.0), |(l, h), p| (p.min(l), p.max(h)));
+        if high <= 0.0 || (low / SLACK..=high * SLACK).contains(&peak) {
+            return None;
+        }
+        let seen = match low == high {
+            true => format!("{} alone", power(low)),
+            false => format!("{} to {}", power(low), power(high)),
+        };
+        Some(format!(
+            "its peak LR {} lies outside what was fitted ({seen})",
+            power(peak)
+        ))
     }
 
     /// Where the run ended, nats a token; `None` while it goes on. Of training losses, which single batches make noisy, the law

@@ -80,11 +80,14 @@ pub(super) fn law(g: &Gathered) -> Option<Picture> {
         (LossKind::TrainBatch, _) => "training losses".into(),
         _ => "held-out losses".into(),
     };
-    let which = match (g.laws.len(), g.single()) {
+    let which = match (g.laws.len(), others.len()) {
         (1, _) => law.label.clone(),
-        (n, true) => format!("{n} laws"),
-        (n, false) => format!("{}, the first of {n} laws,", law.label),
+        (n, 0) => format!("{}, the first of {n} laws,", law.label),
+        (_, others) => format!("{} laws", others + 1),
     };
+    if !others.is_empty() {
+        chart.title = format!("Measured against {which}");
+    }
     Some(Picture {
         id: "law",
         heading: "Predicted against actual".into(),

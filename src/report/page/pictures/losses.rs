@@ -235,14 +235,15 @@ pub(super) fn averages(g: &Gathered) -> Option<Picture> {
     });
     chart.legend = legend;
     let which = match g.single() {
-        true => "",
-        false => " of the best average",
+        true => "each average",
+        false => "the best average",
     };
     Some(Picture {
         id: "averages",
         heading: "Averaged weights".into(),
         caption: format!(
-            "How far the held-out loss{which} of averaged weights lies below that of the weights themselves: above zero, averaging gains."
+            "How far the held-out loss of {which} of the weights lies below that of the weights themselves: above zero, averaging \
+             gains. Early on, while averages lag far behind, they are cut off."
         ),
         drawn: Drawn::Chart(chart),
         small: true,
