@@ -313,11 +313,15 @@ impl Page {
             .legend
             .iter()
             .map(|entry| {
-                let text = match lettered {
-                    true => format!("{}  {}", letter(entry.key), entry.text),
-                    false => entry.text.clone(),
+                // A letter stays with the name that follows it.
+                let before = match lettered {
+                    true => format!("{}  ", letter(entry.key)),
+                    false => String::new(),
                 };
-                (entry.key, wrap(&text, TEXT, (room - SAMPLE) / OTHER_FONTS))
+                let room = (room - SAMPLE) / OTHER_FONTS - font::width(&before, TEXT);
+                let mut lines = wrap(&entry.text, TEXT, room);
+                lines[0].insert_str(0, &before);
+                (entry.key, lines)
             })
             .collect();
         let lines = texts.iter().flat_map(|(_, lines)| lines);

@@ -42,6 +42,8 @@ impl Gathered {
                 None => all.notes.push(format!("{} has no step yet", run.name)),
             }
         }
+        // Reasons, each with the laws that share it.
+        let mut beyond: Vec<(String, Vec<&str>)> = Vec::new();
         for law in &all.laws {
             if law.mixed() {
                 all.notes.push(format!(
@@ -55,9 +57,11 @@ impl Gathered {
                 row.push(match Under::new(run, law) {
                     Ok(under) => {
                         if let Some(why) = under.beyond(law) {
-                            let (law, run) = (&law.label, &run.name);
-                            all.notes
-                                .push(format!("{law} may not hold for {run}: {why}"));
+                            let reason = format!("may not hold for {}: {why}", run.name);
+                            match beyond.iter_mut().find(|(known, _)| *known == reason) {
+                                Some((_, laws)) => laws.push(&law.label),
+                                None => beyond.push((reason, vec![&law.label])),
+                            }
                         }
                         Some(under)
                     }
@@ -71,6 +75,9 @@ impl Gathered {
             }
             all.under.push(row);
         }
+        let beyond = beyond.iter();
+        let beyond = beyond.map(|(reason, laws)| format!("{} {reason}", laws.join(", ")));
+        all.notes.extend(beyond);
         all
     }
 
