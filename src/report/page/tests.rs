@@ -56,7 +56,7 @@ fn balanced(html: &str) {
         let end = rest.find('>').expect("a tag ends");
         let tag = &rest[..end];
         rest = &rest[end + 1..];
-        assert!(tag.matches('"').count() % 2 == 0, "{tag}");
+        assert!(tag.matches('"').count().is_multiple_of(2), "{tag}");
         let name = tag.split([' ', '\n', '/']).find(|n| !n.is_empty()).unwrap();
         if tag.starts_with('/') {
             assert_eq!(open.pop(), Some(name), "closes {name}");

@@ -6,7 +6,7 @@ const CONFIG: &str = "[run]\nlehr_version = \"0.1.0\"\ndata_fingerprint = \"d\"\
 [train]\niterations = 100\nsequence_length = 8\nbatch_size = 8\ngrad_accumulation = 1\nseed = 7\n";
 
 fn line(step: u64, offset: f64) -> String {
-    let noise = if step % 2 == 0 { 0.1 } else { -0.1 };
+    let noise = if step.is_multiple_of(2) { 0.1 } else { -0.1 };
     format!(
         "{{\"step\":{step},\"lr\":0.01,\"loss\":{},\"grad_norm\":1,\"tokens\":{},\"tokens_per_second\":64}}\n",
         3.0 + noise + offset,
