@@ -73,7 +73,7 @@ fn axis(panel: &study::Panel, steps: bool, series: &[Series]) -> Axis {
 fn points(series: &Series) -> &[[f64; 2]] {
     match &series.data {
         Data::Line(points) | Data::Dots(points) => points,
-        Data::Band(_) => &[],
+        Data::Band(_) | Data::Marks(_) => &[],
     }
 }
 
