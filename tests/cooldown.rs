@@ -106,6 +106,8 @@ fn a_cooldown_is_the_wsd_run_whose_decay_starts_there() {
             "4",
             "--dropout",
             "0.1",
+            "--live-law",
+            "off",
         ];
         place
             .train("wsd", &[&flags[..], &model].concat())

@@ -168,7 +168,8 @@ fn say_law(law: &Account, summary: &Summary) {
     // What nobody notices is not worth a line.
     if share >= 1.0 {
         say!(
-            "      the law's fits took {share:.1} % of the steps' time, {:.1} s waited for; --live-law off leaves them out",
+            "      the law's fits took {share:.1} % of the steps' time ({:.1} s waited for);\n      \
+             --live-law off leaves them out",
             law.waiting.as_secs_f64()
         );
     }

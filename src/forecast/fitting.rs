@@ -11,6 +11,8 @@ const FEWEST_OWN: usize = 5;
 const FEWEST_HELD_OUT: usize = 20;
 /// Training losses are fitted as means of as many steps as leave this many of a run so far.
 const BINS: u64 = 100;
+/// All of the law's starts are tried again once a run is so many times as long.
+const SEARCH_AGAIN: f64 = 1.1;
 /// Cooldowns from here, as shares of the steps they would end at.
 const COOLDOWNS: [f64; 2] = [0.1, 0.2];
 /// A run whose LR is below this share of its peak is cooling down already.
@@ -24,6 +26,8 @@ const NORMAL_90: f64 = 1.645;
 pub struct Fitted {
     /// Completed steps whose losses it knows.
     pub fitted_to: u64,
+    /// Completed steps when all of the law's starts were last tried.
+    pub searched_at: u64,
     pub law: String,
     /// In the order of the law.
     pub parameters: Vec<f64>,
@@ -89,11 +93,23 @@ pub fn fit(subject: &Subject, seen: &Seen, before: Option<&Fitted>) -> Result<(F
     let law = fit::law_for(&subject.law, &Default::default(), &curves, &options)?;
     let warm =
         before.filter(|b| b.losses == losses && b.parameters.len() == law.parameters().len());
-    let found = match warm {
-        Some(b) => fit::refit(&law, &curves, &options, &b.parameters)?,
-        None => fit::fit(&law, &curves, &options)?,
+    let step = seen.step();
+    let (mut found, mut searched_at) = match warm {
+        Some(b) => {
+            let found = fit::refit(&law, &curves, &options, &b.parameters)?;
+            (found, b.searched_at)
+        }
+        None => (fit::fit(&law, &curves, &options)?, step),
     };
-    let fitted = conclude(subject, seen, losses, &found)?;
+    // A first few losses may have led to a minimum that later ones have no part in.
+    if step as f64 >= SEARCH_AGAIN * searched_at as f64 && warm.is_some() {
+        let cold = fit::fit(&law, &curves, &options)?;
+        if cold.objective < found.objective {
+            found = cold;
+        }
+        searched_at = step;
+    }
+    let fitted = conclude(subject, seen, losses, searched_at, &found)?;
     Ok((found, fitted))
 }
 
@@ -133,7 +149,13 @@ fn curve(subject: &Subject, seen: &Seen, losses: Losses) -> LossCurve {
     }
 }
 
-fn conclude(subject: &Subject, seen: &Seen, losses: Losses, found: &Fit) -> Result<Fitted> {
+fn conclude(
+    subject: &Subject,
+    seen: &Seen,
+    losses: Losses,
+    searched_at: u64,
+    found: &Fit,
+) -> Result<Fitted> {
     let steps = subject.lrs.len() as u64;
     let from = found.from;
     let (training_offset, training_noise) = about(subject, found, &seen.training, from);
@@ -173,6 +195,7 @@ fn conclude(subject: &Subject, seen: &Seen, losses: Losses, found: &Fit) -> Resu
     }
     Ok(Fitted {
         fitted_to: step,
+        searched_at,
         law: found.law.name().to_string(),
         parameters: found.parameters(),
         losses,
