@@ -237,11 +237,11 @@ pub fn tuned_wsd(problem: &Problem) -> Candidate {
         .expect("there are shapes")
 }
 
-/// The cosine with the best end.
+/// The cosine with the best end, up to half of its start: what hardly falls is none.
 fn cosine(problem: &Problem) -> Candidate {
     let low = problem.limits.min_lr / problem.level();
     let family = |floor: f64| Family::Cosine { floor };
-    let best = golden(low, 1.0, |floor| {
+    let best = golden(low, low.max(0.5), |floor| {
         problem.rough_loss(&family(floor).lrs(problem))
     });
     Candidate::new(problem, family(best), true)

@@ -171,7 +171,7 @@ pub fn held_back(problem: &Problem, lrs: &[f64]) -> Option<String> {
         format!(
             "the trust rule shapes this, not the law: {} of the fall is as steep as the rule allows; left alone, {} \
              would fall faster than the curves that it was fitted to, about which it can say nothing \
-             (--largest-drop, or a fitted run with a steeper cooldown, lets it)",
+             (a fitted run with a steeper cooldown lets it, and so does --largest-drop)",
             percent(held / all),
             problem.model.law.name()
         )
