@@ -28,6 +28,8 @@ pub const MOST_EXTRAPOLATION: f64 = 20.0;
 const SLACK: f64 = 1.02;
 /// Curves whose LR never falls below this share of its peak do not show what a decay does.
 const DECAYED: f64 = 0.9;
+/// A design that ends above this share of the LR that it starts from never cools down.
+pub const HELD: f64 = 0.9;
 /// A design that spends this share of its fall at the limit would fall faster if it were let.
 const HELD_BACK: f64 = 0.5;
 
@@ -150,12 +152,11 @@ pub fn support(fit: &Fit, problem: &Problem, force: bool) -> Result<Vec<String>>
 
 /// A sentence where the trust rule, and not the law, decides the shape, or where nothing falls.
 pub fn held_back(problem: &Problem, lrs: &[f64]) -> Option<String> {
-    if lrs[problem.prefix().len()..]
-        .iter()
-        .all(|lr| *lr >= problem.level())
-    {
+    let end = lrs.last().copied().unwrap_or_default();
+    if end >= HELD * problem.level() {
         return Some(format!(
-            "the law {} would hold the learning rate to the end: over so few steps it predicts more from training at it than from lowering it",
+            "the law {} would hold the learning rate to the end: it predicts more from training at it than from \
+             lowering it as slowly as the trust rule asks; that is rarely so in long runs, and a longer fitted cooldown would tell",
             problem.model.law.name()
         ));
     }

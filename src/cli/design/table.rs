@@ -4,7 +4,7 @@ use super::super::fit::table::{item, plural, seconds, short};
 use super::super::format::thousands;
 use super::super::invocation;
 use super::{Among, Outcome};
-use crate::design::trust::Comparison;
+use crate::design::trust::{self, Comparison};
 use crate::schedule::percent;
 use std::fmt::Write;
 
@@ -94,14 +94,14 @@ fn found(o: &Outcome) -> String {
         (None, Among::Segments) => "few straight lines".into(),
         (None, _) => "free shape".into(),
     };
-    let shape = match from < limits.steps {
+    let shape = match last * limits.peak_lr < trust::HELD * o.problem.level() {
         true => format!(
             "falls over the last {} of the run, from step {}, to {} of the peak",
             percent(share),
             thousands(from),
             percent(last)
         ),
-        false => "never falls".into(),
+        false => "all but holds the LR".to_string(),
     };
     format!(
         "{ends} nats a token at the end; {shape} ({kind}, {} s)",
@@ -113,8 +113,8 @@ fn found(o: &Outcome) -> String {
 fn baselines(out: &mut String, o: &Outcome) {
     let _ = writeln!(
         out,
-        "  {:<NAME$}{:>9}   {}",
-        "under the same law", "ends at", "the design ends lower by"
+        "  {:<NAME$}{:>9}   the design ends lower by",
+        "under the same law", "ends at"
     );
     let shown = listed(&o.compared);
     for c in &shown {
