@@ -205,6 +205,7 @@ fn solve(
     if let Some((low, high)) = interval {
         warnings.extend(trust::open(designed.loss, (high - low) / 2.0));
     }
+    warnings.extend(fit.and_then(trust::on_a_bound));
     let verdict = trust::judge(fit, &problem, &designed.lrs, trust::rival(&compared), seed);
     Ok(Outcome {
         start,

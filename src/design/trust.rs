@@ -211,12 +211,42 @@ pub fn compare(
         difference: designed.1 - baseline.loss,
         half_width: fit.map(|fit| {
             let other = problem.path(&baseline.lrs, span);
-            fit.interval_factor() * fit.difference(&own, &other).1
+            narrow(fit) * fit.interval_factor() * fit.difference(&own, &other).1
         }),
         within: keeps(problem, &baseline.lrs),
         baseline,
     });
     compared.collect()
+}
+
+/// Where a parameter lies on a bound, the linearised intervals hold it there and come out too narrow: of 192 of them, from
+/// synthetic fits of which most were such, 136 held the truth instead of 173.
+const ON_A_BOUND: f64 = 2.0;
+
+/// By what the intervals of a fit's differences are widened.
+fn narrow(fit: &Fit) -> f64 {
+    match fit.params.iter().any(|p| p.at_bound) {
+        true => ON_A_BOUND,
+        false => 1.0,
+    }
+}
+
+/// A sentence where intervals were widened.
+pub fn on_a_bound(fit: &Fit) -> Option<String> {
+    let names = fit.law.parameters().iter().zip(&fit.params);
+    let names: Vec<&str> = names
+        .filter(|(_, p)| p.at_bound)
+        .map(|(info, _)| info.name)
+        .collect();
+    (!names.is_empty()).then(|| {
+        format!(
+            "{} on a bound of the law: the curves ask for more, or cannot tell, so the intervals of the gains are doubled",
+            match names[..] {
+                [one] => format!("{one} lies"),
+                _ => format!("{} lie", names.join(", ")),
+            }
+        )
+    })
 }
 
 /// Whether a schedule falls no faster than the trust rule's, on the average over half of its fall.
