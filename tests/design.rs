@@ -64,10 +64,13 @@ fn trained(run: &Path) -> Vec<String> {
     text.lines().skip(1).map(lr).collect()
 }
 
+/// LR over the peak at a share of the run.
+type Shape = fn(f64) -> f64;
+
 /// Losses of three runs of 1,200 steps under a law of the kind of `mpl-no-gamma` (a slow sum of the LR, and a gain for
 /// every fall that comes in as LR is spent after it), with a small ripple, as files: constant, cooled, cosine.
 fn probes(place: &Place) {
-    let shapes: [(&str, fn(f64) -> f64); 3] = [
+    let shapes: [(&str, Shape); 3] = [
         ("constant.csv", |_| 1.0),
         ("cooled.csv", |x| (5.0 * (1.0 - x)).min(1.0)),
         ("cosine.csv", |x| {
