@@ -187,7 +187,7 @@ fn the_rule_follows_what_was_fitted() {
 #[test]
 fn baselines_beyond_the_rule_are_no_rivals() {
     let mut problem = small("tissue", LAWS[4].1, 4000);
-    problem.limits.largest_drop = 1.0 / 2000.0;
+    problem.limits.largest_drop = 1.0 / 1800.0;
     let others = baselines(&problem);
     let found = best(&problem, &others, KNOTS).unwrap();
     let compared = trust::compare(None, &problem, (&found.lrs, found.loss), others);
