@@ -3,7 +3,7 @@
 use super::{Probe, Seen, Subject};
 use crate::curve::{LossCurve, LossKind, LrOrigin, Point, WarmUp};
 use crate::error::{Error, Result};
-use crate::fit::{self, Fit, FitOptions, S1Offset};
+use crate::fit::{self, Fit, FitOptions, S1Offset, Weights};
 use serde::{Deserialize, Serialize};
 
 /// Held-out losses of the run from which these are fitted and not training losses, and of both together.
@@ -17,6 +17,9 @@ const SEARCH_AGAIN: f64 = 1.1;
 const COOLDOWNS: [f64; 2] = [0.1, 0.2];
 /// A run whose LR is below this share of its peak is cooling down already.
 const COOLING: f64 = 0.5;
+/// A step below this share of the peak is of a cooldown, which is fitted by itself if it has so many points.
+const HELD: f64 = 0.99;
+const FEWEST_OF_PHASE: usize = 3;
 /// Of Student's factor for 90 %.
 const NORMAL_90: f64 = 1.645;
 
@@ -82,12 +85,18 @@ pub fn fit(subject: &Subject, seen: &Seen, before: Option<&Fitted>) -> Result<(F
         Losses::HeldOut => p.held_out.as_ref(),
         Losses::Training => Some(&p.training),
     });
-    let curves: Vec<&LossCurve> = std::iter::once(&own).chain(probes).collect();
+    let phases: Vec<LossCurve> = std::iter::once(&own)
+        .chain(probes)
+        .flat_map(phases)
+        .collect();
+    let curves: Vec<&LossCurve> = phases.iter().collect();
     let options = FitOptions {
         // Bins, so that the wandering of single batches does not count for more than it is.
         bin: (losses == Losses::Training).then(|| seen.step().div_ceil(BINS)),
         // A probe whose log lacks its warm-up is not worth another parameter.
         s1_offset: S1Offset::Fixed,
+        // A cooldown has few points, and calm ones; they tell how the run will end.
+        weights: Weights::Curves,
         ..FitOptions::default()
     };
     let law = fit::law_for(&subject.law, &Default::default(), &curves, &options)?;
@@ -111,6 +120,30 @@ pub fn fit(subject: &Subject, seen: &Seen, before: Option<&Fitted>) -> Result<(F
     }
     let fitted = conclude(subject, seen, losses, searched_at, &found)?;
     Ok((found, fitted))
+}
+
+/// A run up to where its LR leaves the peak, and from there on, as curves of their own.
+fn phases(curve: &LossCurve) -> Vec<LossCurve> {
+    let peak = curve.lrs.iter().copied().fold(0.0, f64::max);
+    let first = curve.lrs.iter().position(|lr| *lr >= peak).unwrap_or(0) as u64;
+    let falls = |p: &Point| {
+        let lr = curve.lrs.get(p.step.saturating_sub(1) as usize);
+        p.step > first && lr.is_some_and(|lr| *lr < HELD * peak)
+    };
+    let (falling, held): (Vec<Point>, Vec<Point>) = curve.points.iter().partition(|p| falls(p));
+    let phases = [held, falling]
+        .into_iter()
+        .filter(|points| points.len() >= FEWEST_OF_PHASE);
+    let phases: Vec<LossCurve> = phases
+        .map(|points| LossCurve {
+            points,
+            ..curve.clone()
+        })
+        .collect();
+    match phases.len() {
+        2 => phases,
+        _ => vec![curve.clone()],
+    }
 }
 
 /// Held-out losses, where there are enough.
