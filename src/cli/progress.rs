@@ -77,7 +77,7 @@ impl Screen {
         format!(
             "loss {:.3}{} lr {} |g| {:.2} {}tok/s {}F/s{} eta {}",
             self.loss.unwrap_or(r.loss),
-            self.ends.map_or(String::new(), |l| format!(" (→ {l:.3})")),
+            self.ends.map_or(String::new(), |l| format!(" →{l:.3}")),
             lr(r.lr),
             r.grad_norm,
             short(speed),
