@@ -12,6 +12,7 @@ pub mod engine;
 pub mod error;
 pub mod files;
 pub mod fit;
+pub mod forecast;
 pub mod kernels;
 pub mod law;
 pub mod memory;

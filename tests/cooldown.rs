@@ -23,6 +23,9 @@ fn trunk(place: &Place, more: &[&str]) {
         "4",
         "--dropout",
         "0.1",
+        // What it says of the trunk's end is not said of the branch's.
+        "--live-law",
+        "off",
     ];
     place
         .train("trunk", &[&flags[..], more].concat())
@@ -103,6 +106,8 @@ fn a_cooldown_is_the_wsd_run_whose_decay_starts_there() {
             "4",
             "--dropout",
             "0.1",
+            "--live-law",
+            "off",
         ];
         place
             .train("wsd", &[&flags[..], &model].concat())

@@ -1,8 +1,12 @@
 //! What a run looks like while it runs: a bar on a terminal, plain lines elsewhere.
 
 use super::format::{clock, count, lr, thousands, wrap};
+use crate::forecast::{Alarm, Decision};
 use crate::schedule;
-use crate::train::metrics::{AverageKind, AverageRecord, EvalRecord, SampleRecord, StepRecord};
+use crate::train::live::Account;
+use crate::train::metrics::{
+    AverageKind, AverageRecord, EvalRecord, ForecastRecord, SampleRecord, StepRecord,
+};
 use crate::train::run::{Averaged, Info, Observer, Summary};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::{IsTerminal, Write};
@@ -21,6 +25,8 @@ macro_rules! say {
 const WIDTH: usize = 80;
 /// Without a terminal, a line is printed about this many times a run.
 const PLAIN_LINES: u64 = 20;
+/// And a line about the forecast about this many times.
+const LAW_LINES: u64 = 8;
 /// Weight of the newest step in the smoothed loss and speed that the bar shows.
 const SMOOTHING: f64 = 0.1;
 
@@ -35,6 +41,10 @@ pub struct Screen {
     flops_per_token: f64,
     loss: Option<f64>,
     speed: Option<f64>,
+    /// The forecast of the final held-out loss.
+    ends: Option<f64>,
+    /// Step of the last line about it.
+    told: u64,
 }
 
 impl Screen {
@@ -48,6 +58,8 @@ impl Screen {
             flops_per_token: 0.0,
             loss: None,
             speed: None,
+            ends: None,
+            told: 0,
         }
     }
 
@@ -63,13 +75,18 @@ impl Screen {
         let done = r.step - self.first_step;
         let left = (self.steps - r.step) as f64 * self.begin.elapsed().as_secs_f64() / done as f64;
         format!(
-            "loss {:.3} lr {} |g| {:.2} {}tok/s {}F/s{} eta {}",
+            "loss {:.3}{} lr {} |g| {:.2} {}tok/s {}F/s{} eta {}",
             self.loss.unwrap_or(r.loss),
+            self.ends.map_or(String::new(), |l| format!(" →{l:.3}")),
             lr(r.lr),
             r.grad_norm,
             short(speed),
             short(speed * self.flops_per_token),
-            resident_memory().map_or(String::new(), |b| format!(" {}B", short(b as f64))),
+            // There is room for one of the two.
+            match (self.ends, resident_memory()) {
+                (None, Some(bytes)) => format!(" {}B", short(bytes as f64)),
+                _ => String::new(),
+            },
             clock(Duration::from_secs_f64(left)),
         )
     }
@@ -91,6 +108,9 @@ impl Screen {
             clock(summary.elapsed)
         );
         say_averages(&summary.averages);
+        if let Some(law) = &summary.law {
+            say_law(law, summary);
+        }
         if summary.skipped > 0 {
             say!("      {} updates were left out", thousands(summary.skipped));
         }
@@ -134,6 +154,25 @@ fn loss_in_words(eval: &EvalRecord) -> String {
         eval.val_loss,
         bits.map_or(String::new(), |b| format!(" ({b:.3} bits a byte)"))
     )
+}
+
+/// What the law had said halfway, and what it cost.
+fn say_law(law: &Account, summary: &Summary) {
+    if let Some(midway) = law.midway {
+        say!(
+            "      halfway, the law had forecast {midway:.4} ({:+.4})",
+            midway - summary.eval.val_loss
+        );
+    }
+    let share = 100.0 * law.fitting.as_secs_f64() / summary.averages.stepping.as_secs_f64();
+    // What nobody notices is not worth a line.
+    if share >= 1.0 {
+        say!(
+            "      the law's fits took {share:.1} % of the steps' time ({:.1} s waited for);\n      \
+             --live-law off leaves them out",
+            law.waiting.as_secs_f64()
+        );
+    }
 }
 
 /// The closing lines of what was averaged, where it lies, and what it cost.
@@ -293,6 +332,37 @@ impl Observer for Screen {
         }
     }
 
+    fn forecast(&mut self, r: &ForecastRecord) {
+        let f = &r.law;
+        self.ends = Some(f.forecast);
+        // At evaluations, which may be many.
+        if self.told > 0 && r.step < self.told + self.steps.div_ceil(LAW_LINES) {
+            return;
+        }
+        self.told = r.step;
+        let half = 0.5 * (f.high - f.low);
+        let now = f.cooldown_now.last().map_or(String::new(), |c| {
+            let share = schedule::percent(c.fraction);
+            format!("; cooled down now over {share}, at {:.4}", c.loss)
+        });
+        self.print(&format!(
+            "{:>6}  law ends at {:.4} ± {half:.4}{now}",
+            r.step, f.forecast
+        ));
+    }
+
+    fn alarmed(&mut self, alarm: &Alarm) {
+        self.print(&at(alarm.step, &format!("alarm: {alarm}")));
+    }
+
+    fn decided(&mut self, step: u64, d: &Decision) {
+        let what = match d.kept {
+            true => "the schedule stays",
+            false => "a new schedule from here",
+        };
+        self.print(&at(step, &format!("{what}: {}", d.why)));
+    }
+
     fn noticed(&mut self, message: &str) {
         let lines = wrap(message, WIDTH - 6, "      ");
         self.print(&format!("note  {}", lines.trim_start()));
@@ -305,6 +375,12 @@ impl Drop for Screen {
             bar.finish_and_clear();
         }
     }
+}
+
+/// `   800  what happened there`, on as many lines as it takes.
+fn at(step: u64, text: &str) -> String {
+    let lines = wrap(text, WIDTH, &" ".repeat(8));
+    format!("{step:>6}  {}", lines.trim_start())
 }
 
 /// `label  left …… right`, filling the width.

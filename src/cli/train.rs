@@ -1,6 +1,7 @@
 //! `lehr train`: flags to a configuration, a run, its closing lines.
 
 mod average;
+mod law;
 
 use super::design::train::ForRun;
 use super::prepare::Watcher;
@@ -65,6 +66,8 @@ pub struct Args {
     training: TrainingFlags,
     #[command(flatten, next_help_heading = "Averages of the weights")]
     average: average::AverageFlags,
+    #[command(flatten, next_help_heading = "The law that looks on")]
+    law: law::LawFlags,
 }
 
 #[derive(clap::Args)]
@@ -111,7 +114,8 @@ struct DataFlags {
 #[derive(clap::Args)]
 struct ScheduleFlags {
     /// constant | linear | cosine | cos-inf | wsd | wsd-s | 811 | multistep | inverse-sqrt |
-    /// table:FILE, each with :key=value,…; law:FILE designs one under a law that lehr fit wrote
+    /// table:FILE, each with :key=value,…; law:FILE designs one under a law that lehr fit wrote;
+    /// auto starts as WSD, and the law that looks on designs the rest along the way
     #[arg(long, value_name = "SPEC")]
     scheduler: Option<String>,
     /// Peak learning rate
@@ -395,6 +399,9 @@ impl Args {
         }
         let law = self.schedule.lay(&mut layers)?;
         self.average.lay(&mut layers)?;
+        let scheduler = self.schedule.scheduler.as_deref();
+        let auto = scheduler.is_some_and(|spec| law::first_guess(spec).is_some());
+        self.law.lay(&mut layers, auto)?;
         for assignment in &self.set {
             layers.assign(assignment)?;
         }
@@ -445,6 +452,7 @@ impl ScheduleFlags {
     fn lay(&self, layers: &mut Layers) -> Result<Option<PathBuf>> {
         let current = layers.get("schedule", "scheduler").and_then(Value::as_str);
         let spec = self.scheduler.as_deref().or(current).unwrap_or_default();
+        let spec = law::first_guess(spec).unwrap_or(spec);
         let law = super::design::train::law(spec);
         let mut shape = match &law {
             Some(_) => Shape::Constant,

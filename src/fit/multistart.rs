@@ -101,6 +101,30 @@ pub(crate) fn search(
     }
 }
 
+/// The minimum next to `start`, parameters in their own units, on all of the data.
+pub(crate) fn near(
+    law: &dyn Law,
+    data: &FitData,
+    coordinates: &Coordinates,
+    options: &FitOptions,
+    start: &[f64],
+) -> Search {
+    let objective = Objective {
+        law,
+        data,
+        coordinates,
+        residual: options.residual,
+        delta: options.delta,
+    };
+    let mut start = coordinates.of(start);
+    coordinates.clamp(&mut start);
+    Search {
+        best: minimise(&objective, &start, POLISHING),
+        starts: 1,
+        agree: 1,
+    }
+}
+
 /// The law's own starts, and as many drawn around them as `options.starts` asks beyond those.
 fn starts(
     law: &dyn Law,

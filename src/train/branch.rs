@@ -9,6 +9,7 @@
 use super::average::{Averages, window_dir};
 use super::checkpoint::{self, State};
 use super::config::RunConfig;
+use super::live;
 use super::run_file::{self, BranchedFrom};
 use super::rundir::{
     AVERAGE_CURVE_FILE, AVERAGES_DIR, CURVE_FILE, METRICS_FILE, RUN_FILE, RunDir, TOKENIZER_FILE,
@@ -71,7 +72,14 @@ impl BranchPoint {
                 ),
             }));
         };
-        let State { config, .. } = checkpoint::read_state(&step_dir(trunk, at))?;
+        let State {
+            mut config, law, ..
+        } = checkpoint::read_state(&step_dir(trunk, at))?;
+        // What the LRs were up to there is what a law has made of them.
+        if let Some(name) = law.and_then(|law| law.schedule) {
+            config.schedule.scheduler = live::scheduler(trunk, &name);
+        }
+        config.law.redesign.clear();
         Ok(BranchPoint {
             trunk: trunk.to_path_buf(),
             at,
@@ -182,7 +190,9 @@ pub(super) fn fill(
         AVERAGE_CURVE_FILE,
     ] {
         let from = point.run.join(name);
-        if from.exists() {
+        if from.exists() && name == METRICS_FILE {
+            copy_log(&from, &dir.join(name))?;
+        } else if from.exists() {
             copy(&from, &dir.join(name))?;
         }
     }
@@ -211,6 +221,20 @@ pub(super) fn fill(
 fn copy(from: &Path, to: &Path) -> Result<()> {
     let bytes = std::fs::read(from).map_err(|e| Error::io("read", from, e))?;
     files::write(to, &bytes)
+}
+
+/// Without what the law said of the trunk's end, which is not the branch's.
+fn copy_log(from: &Path, to: &Path) -> Result<()> {
+    let bytes = std::fs::read(from).map_err(|e| Error::io("read", from, e))?;
+    let of_trunk = |line: &&[u8]| {
+        let json = serde_json::from_slice::<serde_json::Value>(line).unwrap_or_default();
+        json.get("law").or(json.get("decision")).is_some()
+    };
+    let lines = bytes.split_inclusive(|b| *b == b'\n');
+    files::write(
+        to,
+        &lines.filter(|l| !of_trunk(l)).collect::<Vec<_>>().concat(),
+    )
 }
 
 /// How the run in `dir` is another one than the branch that is asked for; `None` where it is that branch.

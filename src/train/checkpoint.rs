@@ -8,6 +8,7 @@
 
 use super::average::Averages;
 use super::config::{CheckpointSection, RunConfig};
+use super::live::LiveState;
 use super::rundir::{discard, put, saved_steps, step_dir};
 use crate::average::AverageState;
 use crate::error::{Error, Result};
@@ -44,6 +45,9 @@ pub struct State {
     /// Where the averages of weights stand; absent where none are taken.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub average: Option<AverageState>,
+    /// Where the live law stands; absent where there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub law: Option<LiveState>,
     /// BLAKE3 of each of the checkpoint's other files.
     pub checksums: BTreeMap<String, String>,
 }
@@ -59,6 +63,7 @@ pub struct Contents<'a> {
     pub params: &'a Params,
     pub optimizer: &'a AdamW,
     pub averages: &'a Averages,
+    pub law: Option<LiveState>,
 }
 
 /// Writes the checkpoint of a step; at no moment is there a directory of its name that is not
@@ -106,6 +111,7 @@ fn write_into(dir: &Path, c: &Contents) -> Result<()> {
         data: c.data.into(),
         schedule: schedule_fingerprint(c.schedule),
         average,
+        law: c.law.clone(),
         checksums,
     };
     let state = serde_json::to_vec_pretty(&state).map_err(Error::backend)?;

@@ -2,6 +2,7 @@
 
 use crate::average::AverageConfig;
 use crate::error::{Error, Result};
+use crate::forecast::LawConfig;
 use crate::kernels::gemm::{self, Precision};
 use crate::model::{Family, ModelConfig};
 use crate::optim::AdamWConfig;
@@ -25,6 +26,8 @@ pub struct RunConfig {
     /// Absent in what older versions wrote.
     #[serde(default)]
     pub average: AverageConfig,
+    #[serde(default)]
+    pub law: LawConfig,
 }
 
 /// `[model]`: sizes; 0 stands for "derived from the others".
@@ -228,6 +231,12 @@ impl RunConfig {
         }
         self.optim.validate()?;
         self.average.validate()?;
+        self.law.validate()?;
+        if !self.law.redesign.is_empty() && self.eval.every == 0 {
+            return Err(Error::input(
+                "law.redesign decides at evaluations, and eval.every is 0; set it to some share of the run",
+            ));
+        }
         self.model_config(1)?;
         self.schedule()?;
         Ok(())
@@ -294,18 +303,21 @@ impl RunConfig {
     }
 
     /// The keys whose values differ between two configurations, as `section.key: here, there`,
-    /// without those that only say when to save, what to keep, and which averages to take.
+    /// without those that only say when to save, what to keep, which averages to take, and what a law forecasts.
     pub fn differences(&self, other: &RunConfig) -> Vec<String> {
         let (mine, theirs) = (self.to_table(), other.to_table());
         let mut list = Vec::new();
         for (section, keys) in &mine {
-            if section == "checkpoint" || section == "average" {
+            // A law decides something only where it redesigns.
+            let forecasts =
+                section == "law" && self.law.redesign.is_empty() && other.law.redesign.is_empty();
+            if section == "checkpoint" || section == "average" || forecasts {
                 continue;
             }
             let keys = keys.as_table().expect("every section is a table");
             for (key, value) in keys {
-                // Changes what is kept in memory, not one bit of what comes out.
-                if key == "recompute" {
+                // Change not one bit of what comes out.
+                if key == "recompute" || key == "stop_when" {
                     continue;
                 }
                 let there = &theirs[section][key];

@@ -9,6 +9,7 @@
 use super::rundir::{AVERAGE_CURVE_FILE, CURVE_FILE, METRICS_FILE, RunDir, VAL_CURVE_FILE};
 use crate::error::{Error, Result};
 use crate::files;
+use crate::forecast::{Alarm, CooldownNow, Decision, Fitted};
 use serde::Serialize;
 use serde_json::json;
 use std::fs::File;
@@ -110,6 +111,45 @@ impl AverageRecord {
     }
 }
 
+/// What the law says at an evaluation.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ForecastRecord {
+    /// Completed steps when it was told; it knows losses up to `law.fitted_to`.
+    pub step: u64,
+    pub law: Forecast,
+}
+
+/// The part of a [`Fitted`] that is for people to read.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Forecast {
+    pub name: String,
+    pub fitted_to: u64,
+    /// Predicted held-out loss at the end of the run, nats a token, and its 90 % interval.
+    pub forecast: f64,
+    pub low: f64,
+    pub high: f64,
+    /// Standard deviation of a held-out loss about the law.
+    pub noise: f64,
+    pub cooldown_now: Vec<CooldownNow>,
+}
+
+impl ForecastRecord {
+    pub fn new(step: u64, fitted: &Fitted) -> ForecastRecord {
+        ForecastRecord {
+            step,
+            law: Forecast {
+                name: fitted.law.clone(),
+                fitted_to: fitted.fitted_to,
+                forecast: fitted.forecast,
+                low: fitted.low,
+                high: fitted.high,
+                noise: fitted.noise,
+                cooldown_now: fitted.cooldown_now.clone(),
+            },
+        }
+    }
+}
+
 /// Text drawn from the model.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct SampleRecord {
@@ -201,6 +241,23 @@ impl Metrics {
             }
         };
         curve.line(&line)
+    }
+
+    /// Logs a forecast.
+    pub fn forecast(&mut self, record: &ForecastRecord) -> Result<()> {
+        self.jsonl.json(record)
+    }
+
+    /// Logs a departure from the law.
+    pub fn alarm(&mut self, alarm: &Alarm) -> Result<()> {
+        self.jsonl
+            .json(&json!({ "step": alarm.step, "alarm": alarm }))
+    }
+
+    /// Logs what became of the schedule at a step.
+    pub fn decision(&mut self, step: u64, decision: &Decision) -> Result<()> {
+        self.jsonl
+            .json(&json!({ "step": step, "decision": decision }))
     }
 
     /// Logs a sample.

@@ -11,6 +11,7 @@ pub mod checkpoint;
 pub mod config;
 pub mod evaluate;
 pub mod export;
+pub mod live;
 pub mod load;
 pub mod metrics;
 pub mod recipe;

@@ -5,11 +5,15 @@ use super::checkpoint::{self, Contents};
 use super::config::{NonFinite, RunConfig};
 use super::evaluate::HeldOut;
 use super::export;
-use super::metrics::{AverageRecord, EvalRecord, Metrics, SampleRecord, StepRecord};
+use super::live::{Account, Live};
+use super::metrics::{
+    AverageRecord, EvalRecord, ForecastRecord, Metrics, SampleRecord, StepRecord,
+};
 use super::rundir::{self, FINAL_DIR, RunDir};
 use super::setup::Source;
 use super::trainer::Trainer;
 use crate::error::{Error, Result};
+use crate::forecast::{Alarm, Decision};
 use crate::model::LanguageModel;
 use crate::model::flops::{ForwardFlops, ParamCount};
 use crate::model::generate::{SamplingConfig, generate};
@@ -36,6 +40,10 @@ pub trait Observer {
     /// An evaluation, of the weights and of their averages.
     fn evaluated(&mut self, _record: &EvalRecord, _averages: &[AverageRecord]) {}
     fn sampled(&mut self, _record: &SampleRecord) {}
+    /// What the law says, now and then.
+    fn forecast(&mut self, _record: &ForecastRecord) {}
+    fn alarmed(&mut self, _alarm: &Alarm) {}
+    fn decided(&mut self, _step: u64, _decision: &Decision) {}
     fn saved(&mut self, _step: u64, _dir: &Path) {}
     /// Something that the user should know and that does not stop the run.
     fn noticed(&mut self, _message: &str) {}
@@ -67,6 +75,8 @@ pub struct Summary {
     pub last_checkpoint: Option<u64>,
     pub eval: EvalRecord,
     pub averages: Averaged,
+    /// None without a live law.
+    pub law: Option<Account>,
     pub sample: Option<SampleRecord>,
     /// Updates that this process left out because loss or gradient was not finite.
     pub skipped: u64,
@@ -94,6 +104,7 @@ pub struct Run {
     pub(super) trainer: Trainer,
     pub(super) held_out: HeldOut,
     pub(super) averages: Averages,
+    pub(super) law: Option<Live>,
     pub(super) metrics: Metrics,
     pub(super) recorder: Option<BufWriter<File>>,
     pub(super) fingerprint: String,
@@ -151,10 +162,15 @@ impl Run {
             skipped += u64::from(record.skipped);
             self.metrics.step(&record)?;
             observer.stepped(&record);
+            if let Some(alarm) = self.look(&record) {
+                self.metrics.alarm(&alarm)?;
+                observer.alarmed(&alarm);
+            }
             let tokenizer = self.source.tokenizer.as_ref();
             self.averages.close_window(&self.trainer, tokenizer)?;
 
             let step = record.step;
+            let mut stop_here = None;
             let due = |every: u64| step == steps || (every > 0 && step.is_multiple_of(every));
             if due(config.eval.every) {
                 let eval = self.evaluate()?;
@@ -162,6 +178,7 @@ impl Run {
                 let averages = self.evaluate_averages(observer);
                 self.metrics.averages(&averages)?;
                 observer.evaluated(&eval, &averages);
+                stop_here = self.consult(&eval, observer)?;
                 last_eval = Some((eval, averages));
             }
             if due(config.sample.every) {
@@ -176,7 +193,7 @@ impl Run {
                     Err(e) => observer.noticed(&e.to_string()),
                 }
             }
-            let interrupted = stop.load(Ordering::Relaxed);
+            let interrupted = stop.load(Ordering::Relaxed) || stop_here.is_some();
             // Weights whose loss is not finite are not worth going on from.
             let save = due(config.checkpoint.every) || config.checkpoint.at.contains(&step);
             if (save && !record.skipped) || interrupted {
@@ -184,8 +201,9 @@ impl Run {
                 observer.saved(step, &dir);
             }
             if interrupted && step < steps {
+                let why = stop_here.map_or(String::new(), |why| format!("{why}; "));
                 return Err(Error::Interrupted(format!(
-                    "stopped after step {step}; everything is saved in {}",
+                    "{why}stopped after step {step}; everything is saved in {}",
                     self.dir.path().display()
                 )));
             }
@@ -227,6 +245,7 @@ impl Run {
             last_checkpoint: rundir::saved_steps(self.dir.path())?.last().copied(),
             eval,
             averages,
+            law: self.law.as_ref().map(Live::account),
             sample: last_sample.or_else(|| self.sample().ok().flatten()),
             skipped,
             elapsed: begin.elapsed(),
@@ -241,6 +260,35 @@ impl Run {
             val_bits_per_byte: evaluation.bits_per_byte,
             val_tokens: evaluation.tokens,
         })
+    }
+
+    fn look(&mut self, record: &StepRecord) -> Option<Alarm> {
+        let law = self.law.as_mut().filter(|_| !record.skipped)?;
+        law.step(record.step, record.loss)
+    }
+
+    /// Hears the law at an evaluation; why the run ends here, if it does.
+    fn consult(
+        &mut self,
+        eval: &EvalRecord,
+        observer: &mut dyn Observer,
+    ) -> Result<Option<String>> {
+        let Some(law) = &mut self.law else {
+            return Ok(None);
+        };
+        let told = law.evaluated(eval.step, eval.val_loss)?;
+        if let Some(record) = &told.forecast {
+            self.metrics.forecast(record)?;
+            observer.forecast(record);
+        }
+        if let Some(decision) = &told.decision {
+            self.metrics.decision(eval.step, decision)?;
+            observer.decided(eval.step, decision);
+        }
+        if let Some(schedule) = told.schedule {
+            self.trainer.set_schedule(schedule);
+        }
+        Ok(told.stop)
     }
 
     /// Averages are for looking at: a run whose windows somebody has removed goes on training.
@@ -286,8 +334,9 @@ impl Run {
     }
 
     pub(super) fn save(&mut self) -> Result<PathBuf> {
-        let config = self.trainer.config();
         self.metrics.sync()?;
+        let law = self.law.as_mut().map(Live::state);
+        let config = self.trainer.config();
         let dir = checkpoint::save(
             self.dir.path(),
             &Contents {
@@ -300,6 +349,7 @@ impl Run {
                 params: self.trainer.params(),
                 optimizer: self.trainer.optimizer(),
                 averages: &self.averages,
+                law,
             },
         )?;
         checkpoint::retain(self.dir.path(), &config.checkpoint)?;

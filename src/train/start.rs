@@ -5,6 +5,7 @@ use super::branch::{self, BranchPoint, Departure};
 use super::checkpoint;
 use super::config::RunConfig;
 use super::evaluate::HeldOut;
+use super::live::{self, Live, LiveState};
 use super::load::tokenizer_file;
 use super::metrics::Metrics;
 use super::run::Run;
@@ -13,6 +14,7 @@ use super::rundir::{self, RUN_FILE, RunDir, TOKENIZER_FILE};
 use super::setup::{Source, Start, check_same_tokenizer, initial_model, is_dataset};
 use super::trainer::Trainer;
 use crate::error::{Error, Result};
+use crate::model::flops::ParamCount;
 use crate::text::loader::Loader;
 use crate::text::prepare::Progress;
 use crate::text::tokenizer::Tokenizer;
@@ -57,6 +59,7 @@ impl Run {
         let trainer = new_trainer(&config, &source, options.init_from.as_deref())?;
         let held_out = held_out(&config, &source)?;
         Loader::new(source.dataset.train().clone(), config.loader())?;
+        let law = live(dir, &config, &trainer, None)?;
         let dir = RunDir::create(dir)?;
         let recorder = options.record_batches.as_deref().map(create).transpose()?;
         rundir::sweep(dir.path())?;
@@ -73,6 +76,7 @@ impl Run {
         notices.extend(averages.too_short(config.train.iterations));
         let mut run = Run {
             averages,
+            law,
             dir,
             fingerprint: source.dataset.fingerprint(),
             source,
@@ -116,8 +120,10 @@ impl Run {
         run_file::write(&dir.join(RUN_FILE), &config, &origin, &trainer, &source)?;
         let averages = branch::fill(&dir, &point, &trainer, &mut notices)?;
         let metrics = Metrics::open(&dir, trainer.completed())?;
+        let law = live(dir.path(), &config, &trainer, None)?;
         let mut run = Run {
             averages,
+            law,
             dir,
             fingerprint: source.dataset.fingerprint(),
             source,
@@ -157,16 +163,16 @@ impl Run {
         notices.extend(config.train.dtype.resolve());
         // A branch has a checkpoint of its own as soon as it has begun: its trunk may go.
         let only_begun = newest.is_none() && origin.branched_from.is_some();
-        let (trainer, averages) = match (newest, &origin.branched_from) {
+        let (trainer, averages, law) = match (newest, &origin.branched_from) {
             (None, None) => {
                 let trainer = new_trainer(&config, &source, origin.init_from.as_deref())?;
                 let averages = Averages::new(dir.path(), &trainer);
-                (trainer, averages)
+                (trainer, averages, None)
             }
             (None, Some(trunk)) => {
                 let (trainer, point) = at_branch(&config, &source, trunk)?;
                 let averages = branch::fill(&dir, &point, &trainer, &mut notices)?;
-                (trainer, averages)
+                (trainer, averages, None)
             }
             (Some(newest), _) => {
                 let state = &newest.state;
@@ -179,7 +185,12 @@ impl Run {
                         differences.join("; ")
                     )));
                 }
-                if checkpoint::schedule_fingerprint(&config.schedule()?) != state.schedule {
+                let redesigned = state.law.as_ref().and_then(|law| law.schedule.as_deref());
+                let schedule = match redesigned {
+                    Some(name) => live::in_force(dir.path(), name, &config)?,
+                    None => config.schedule()?,
+                };
+                if checkpoint::schedule_fingerprint(&schedule) != state.schedule {
                     return Err(Error::input(format!(
                         "the schedule {} gives other learning rates than at step {} of this run, so its file has changed; put the old one back, or start another run",
                         config.schedule.scheduler, state.step
@@ -191,18 +202,21 @@ impl Run {
                 }
                 let start = Some(newest.dir.as_path());
                 let mut trainer = new_trainer(&config, &source, start)?;
+                trainer.set_schedule(schedule);
                 trainer.continue_from(state.step, |optimizer| {
                     checkpoint::restore_optimizer(&newest.dir, state, optimizer)
                 })?;
                 let averages =
                     Averages::restore(dir.path(), &newest.dir, state, &trainer, &mut notices)?;
-                (trainer, averages)
+                (trainer, averages, newest.state.law)
             }
         };
         // A process that was killed between its last save and this left one checkpoint too many.
         checkpoint::retain(dir.path(), &config.checkpoint)?;
         let metrics = Metrics::open(&dir, trainer.completed())?;
+        let law = live(dir.path(), &config, &trainer, law)?;
         let mut run = Run {
+            law,
             held_out: held_out(&config, &source)?,
             averages,
             dir,
@@ -218,6 +232,18 @@ impl Run {
         }
         Ok(run)
     }
+}
+
+/// The law that looks on from where the trainer stands.
+fn live(
+    dir: &Path,
+    config: &RunConfig,
+    trainer: &Trainer,
+    state: Option<LiveState>,
+) -> Result<Option<Live>> {
+    let parameters = ParamCount::of(trainer.model_config()).total as f64;
+    let (schedule, step) = (trainer.schedule(), trainer.completed());
+    Live::new(dir, config, parameters, schedule, step, state)
 }
 
 /// The tokens that a run was started on, or what its configuration says where they are gone.

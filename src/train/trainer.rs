@@ -61,6 +61,11 @@ impl Trainer {
         &self.model_config
     }
 
+    /// From the next step on.
+    pub fn set_schedule(&mut self, schedule: Schedule) {
+        self.schedule = schedule;
+    }
+
     pub fn schedule(&self) -> &Schedule {
         &self.schedule
     }

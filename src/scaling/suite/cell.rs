@@ -229,6 +229,9 @@ fn base(config: &RunConfig, model: &Model) -> String {
     for section in ["checkpoint", "sample"] {
         table.remove(section);
     }
+    if config.law.redesign.is_empty() {
+        table.remove("law");
+    }
     if !config.average.weight_average && !config.average.ema {
         table.remove("average");
     }
