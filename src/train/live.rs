@@ -56,6 +56,8 @@ pub struct Told {
     pub schedule: Option<Schedule>,
     /// Why the run ends here.
     pub stop: Option<String>,
+    /// Why there is no forecast, said once, when the run is under way.
+    pub silent: Option<String>,
 }
 
 /// What the law came to over a run.
@@ -87,6 +89,8 @@ pub struct Live {
     decided: usize,
     schedule: Option<String>,
     account: Account,
+    /// Whether this process has said why there is no forecast.
+    said: bool,
 }
 
 impl Live {
@@ -133,6 +137,7 @@ impl Live {
             decided: 0,
             schedule: None,
             account: Account::default(),
+            said: false,
         };
         if state.is_none() && step > 0 {
             // A branch: what its trunk logged is enough to begin with.
@@ -173,6 +178,7 @@ impl Live {
                 decision: None,
                 schedule: None,
                 stop: None,
+                silent: None,
             },
         };
         if step < steps {
@@ -193,9 +199,17 @@ impl Live {
                 schedule = Some(new);
             }
         }
-        let fitted = look.fitted.ok();
-        let (mut stop, mut forecast) = (None, None);
-        if let Some(fitted) = fitted {
+        let (mut stop, mut forecast, mut silent) = (None, None, None);
+        let first_quarter = 4 * step < steps;
+        if let Err(why) = &look.fitted
+            && self.told.is_none()
+            && !first_quarter
+            && !self.said
+        {
+            self.said = true;
+            silent = Some(format!("no forecast of the end yet: {why}"));
+        }
+        if let Ok(fitted) = look.fitted {
             let state = self.watch.state();
             self.watch = Watch::new(&self.subject, &fitted, step + 1, state)?;
             stop = self
@@ -218,6 +232,7 @@ impl Live {
             decision: look.decision,
             schedule,
             stop,
+            silent,
         })
     }
 

@@ -281,6 +281,9 @@ impl Run {
             self.metrics.forecast(record)?;
             observer.forecast(record);
         }
+        if let Some(why) = &told.silent {
+            observer.noticed(why);
+        }
         if let Some(decision) = &told.decision {
             self.metrics.decision(eval.step, decision)?;
             observer.decided(eval.step, decision);
