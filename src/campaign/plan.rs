@@ -438,47 +438,52 @@ fn difference(name: &str, here: &Value, there: &Value) -> Option<String> {
     })
 }
 
-/// The probes, if a law can be fitted to them.
+/// The probes, if a law can be fitted to them and asked about the long run.
 fn probes(spec: &Spec, warmup: u64) -> Result<Probes> {
     let steps = spec.config.train.iterations;
-    let total = (spec.budget * steps as f64).floor() as u64;
+    // 0.07 of 100 steps are 7, however it is rounded on the way.
+    let total = (spec.budget * steps as f64 * (1.0 + 1e-12)).floor() as u64;
+    let near = |p: &Probes| p.trunk as f64 * MOST_EXTRAPOLATION >= steps as f64;
     let found = Probes::of(total, &spec.cooldowns);
-    if !found.suffice(warmup) {
-        let enough = |total: &u64| Probes::of(*total, &spec.cooldowns).suffice(warmup);
-        let smallest = spec.cooldowns.iter().copied().fold(1.0, f64::min);
-        let most = ((warmup + FEWEST_STEPS) as f64 * 4.0 / smallest) as u64 + 1000;
-        let needed = (total + 1..most.max(total + 2)).find(enough);
-        let advice = match needed {
-            Some(needed) if needed < steps => format!(
-                "they take at least {}; raise --budget to {:.3}, or train longer",
-                count(needed),
-                (1e3 * needed as f64 / steps as f64).ceil() / 1e3
-            ),
-            Some(needed) => format!(
-                "they take at least {}, more than the whole run; train longer",
-                count(needed)
-            ),
-            None => "train longer".into(),
-        };
-        return Err(Error::input(format!(
-            "--budget {} of {} steps leaves {} for the probes, of which the trunk has {} with a warm-up of {}: too few to fit a law to; {advice}",
-            spec.budget,
-            count(steps),
-            count(total),
+    if found.suffice(warmup) && near(&found) {
+        return Ok(found);
+    }
+    let enough = |total: &u64| {
+        let probes = Probes::of(*total, &spec.cooldowns);
+        probes.suffice(warmup) && near(&probes)
+    };
+    // No fewer can reach far enough, and from there on it takes so many more at most.
+    let least = (steps as f64 / MOST_EXTRAPOLATION) as u64;
+    let smallest = spec.cooldowns.iter().copied().fold(1.0, f64::min);
+    let more = 2 * least + ((warmup + FEWEST_STEPS) as f64 * 4.0 / smallest) as u64 + 1000;
+    let from = least.max(total + 1);
+    let advice = match (from..from + more).find(enough) {
+        Some(needed) if needed < steps => format!(
+            "they take at least {}; raise --budget to {:.3}, or train longer",
+            count(needed),
+            (1e3 * needed as f64 / steps as f64).ceil() / 1e3
+        ),
+        Some(needed) => format!(
+            "they take at least {}, no less than the whole run; train longer",
+            count(needed)
+        ),
+        None => "train longer".into(),
+    };
+    let lacking = match found.suffice(warmup) {
+        false => format!(
+            "{} of them in a trunk with a warm-up of {}, too few to fit a law to",
             count(found.trunk),
             count(warmup)
-        )));
-    }
-    let beyond = steps as f64 / found.trunk as f64;
-    if beyond > MOST_EXTRAPOLATION {
-        let least = MOST_EXTRAPOLATION.recip() * total as f64 / found.trunk as f64;
-        return Err(Error::input(format!(
-            "--budget {}: the longest probe would have {} steps, and {} are {beyond:.0} times as many; beyond {MOST_EXTRAPOLATION} times a law is a guess, so raise it to {:.3}",
-            spec.budget,
-            count(found.trunk),
-            count(steps),
-            (1e3 * least).ceil() / 1e3
-        )));
-    }
-    Ok(found)
+        ),
+        true => format!(
+            "{} of them in the trunk, and beyond {MOST_EXTRAPOLATION} times its length a law is a guess",
+            count(found.trunk)
+        ),
+    };
+    Err(Error::input(format!(
+        "--budget {} of {} steps leaves {} for the probes, {lacking}; {advice}",
+        spec.budget,
+        count(steps),
+        count(total)
+    )))
 }
