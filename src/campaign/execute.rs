@@ -86,6 +86,23 @@ pub fn run(
     }
 }
 
+/// Tells the other threads when this one ends by a fault of the program, for which they would wait for ever.
+struct Bell<'a> {
+    board: &'a Mutex<Board>,
+    changed: &'a Condvar,
+}
+
+impl Drop for Bell<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let mut board = self.board.lock().unwrap_or_else(|e| e.into_inner());
+            let fault = "a run ended by a fault of this program";
+            board.end.get_or_insert_with(|| Error::input(fault));
+            self.changed.notify_all();
+        }
+    }
+}
+
 fn work(
     plan: &Plan,
     cells: &[Cell],
@@ -112,6 +129,7 @@ fn work(
         };
         state.taken[index] = true;
         drop(state);
+        let _bell = Bell { board, changed };
         let outcome = one(plan, cells, index, watcher, stop);
         let mut state = lock();
         match outcome {

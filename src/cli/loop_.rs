@@ -159,7 +159,7 @@ pub fn run(args: Args) -> Result<()> {
     eprint!("{}", priced.words(&plan));
     plan.settle()?;
     let _lock = cached::lock(&plan.spec.out, "loop.lock")?;
-    let screen = LoopScreen::new(args.jobs);
+    let screen = LoopScreen::new(&plan, args.jobs);
     let done = campaign(&plan, args.jobs, &screen);
     screen.clear();
     let done = done.map_err(|e| match e {

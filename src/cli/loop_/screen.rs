@@ -1,13 +1,16 @@
 //! A loop while it runs: a line a run, and what has been done above them.
 
+use crate::campaign::Plan;
 use crate::campaign::cells::Cell;
 use crate::campaign::execute::{Outcome, Watcher};
 use crate::cli::fit::table::{item, short};
 use crate::cli::format::{clock, lr, thousands, wrap};
+use crate::train::cached::final_loss;
 use crate::train::metrics::{AverageRecord, EvalRecord, StepRecord};
 use crate::train::run::{Info, Observer};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::{IsTerminal, Write};
+use std::path::PathBuf;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
@@ -21,6 +24,7 @@ pub(super) struct LoopScreen {
     /// None without a terminal.
     bars: Option<MultiProgress>,
     jobs: usize,
+    out: PathBuf,
     state: Mutex<Stage>,
 }
 
@@ -34,13 +38,14 @@ struct Stage {
 }
 
 impl LoopScreen {
-    pub fn new(jobs: usize) -> LoopScreen {
+    pub fn new(plan: &Plan, jobs: usize) -> LoopScreen {
         let bars = std::io::stderr()
             .is_terminal()
             .then(|| MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(4)));
         LoopScreen {
             bars,
             jobs,
+            out: plan.spec.out.clone(),
             state: Mutex::default(),
         }
     }
@@ -127,7 +132,10 @@ impl Watcher for LoopScreen {
             Outcome::Cached => return,
             Outcome::Finished => {
                 let time = began.map_or(String::new(), |b| clock(b.elapsed()));
-                format!("done  {counted:<7}{:<52}{time:>15}\n", short(&cell.id, 51))
+                let loss = final_loss(&cell.dir(&self.out), cell.steps);
+                let loss = loss.map_or(String::new(), |loss| format!("val {loss:.4}"));
+                let name = short(&cell.id, 43);
+                format!("done  {counted:<7}{name:<44}{loss:>10}{time:>13}\n")
             }
             Outcome::Failed(why) => line("fail", why),
             Outcome::Skipped(needed) => line("skip", &format!("needs {needed}")),

@@ -45,11 +45,17 @@ pub(super) fn design(plan: &Plan, design: &Design) -> String {
     let steps = plan.steps();
     let share = (steps - design.falls_from) as f64 / steps as f64;
     let last = design.lrs.last().copied().unwrap_or(0.0) / plan.spec.peak();
+    let falls = match design.falls_from < steps {
+        true => format!(
+            "falls over the last {} (from step {}) to {} of the peak",
+            percent(share),
+            thousands(design.falls_from),
+            percent(last)
+        ),
+        false => "stays at the peak to the end".into(),
+    };
     let text = format!(
-        "falls over the last {} (from step {}) to {} of the peak, and is predicted to end at {:.4}; {}",
-        percent(share),
-        thousands(design.falls_from),
-        percent(last),
+        "{falls}, and is predicted to end at {:.4}; {}",
         design.loss,
         plan.file(SCHEDULE_FILE).display()
     );
@@ -60,8 +66,10 @@ pub(super) fn design(plan: &Plan, design: &Design) -> String {
         thousands(drop.round() as u64)
     );
     out += &item("trust", &text);
-    // It speaks of schedules that keep the rule.
-    let text = format!("{} (of those that keep the rule)", design.sentence);
+    let text = format!(
+        "beside the usual schedules that keep this rule: {}",
+        design.sentence
+    );
     out += &item("gain", &text);
     for warning in &design.warnings {
         out += &item("note", warning);
