@@ -57,7 +57,7 @@ fn runs(place: &Place) -> Vec<(PathBuf, SystemTime)> {
 }
 
 fn run(place: &Place, start: &str) -> PathBuf {
-    let all = runs(place).into_iter().map(|(dir, _)| dir);
+    let mut all = runs(place).into_iter().map(|(dir, _)| dir);
     let named = |dir: &PathBuf| {
         dir.file_name()
             .unwrap()
@@ -65,7 +65,7 @@ fn run(place: &Place, start: &str) -> PathBuf {
             .unwrap()
             .starts_with(start)
     };
-    all.filter(named).next().unwrap()
+    all.find(named).unwrap()
 }
 
 fn logged(place: &Place) -> usize {
