@@ -162,9 +162,51 @@ fn runs_of_one_seed_are_paired_and_a_law_is_held_against_them() {
         "<h1>2 runs</h1>",
         "paired",
         "Predicted against actual",
-        "R² by law and run",
         "Parameters of the law",
         "L0",
+    ] {
+        assert!(html.contains(part), "{part}");
+    }
+    assert!(
+        !html.contains("R² by law and run"),
+        "of one law the table says it"
+    );
+    std::fs::copy(place.path("law.json"), place.path("again.json")).unwrap();
+    let laws = [
+        "report",
+        "checkpoints/a",
+        "checkpoints/b",
+        "--law",
+        "law.json,again.json",
+        "--schedule",
+        "wsd:fraction=0.5",
+        "--pictures",
+        "pictures",
+        "--out",
+        "both.html",
+    ];
+    let told = json(&place, &laws);
+    // The course project's eight panels: the eighth, the summary, is words.
+    let panels = [
+        "loss",
+        "schedule",
+        "law",
+        "r2",
+        "reducible",
+        "annealed",
+        "shapes",
+    ];
+    for panel in panels {
+        let drawn = told["drawn"].as_array().unwrap();
+        assert!(drawn.iter().any(|d| d == panel), "{panel} of {drawn:?}");
+        assert!(place.path(&format!("pictures/{panel}.svg")).exists());
+    }
+    let html = read(&place.path("both.html"));
+    sound(&html);
+    for part in [
+        "R² by law and run",
+        "opl (again)",
+        "Of 2 runs the lowest held-out loss",
     ] {
         assert!(html.contains(part), "{part}");
     }
@@ -258,4 +300,59 @@ fn a_screen_of_a_run_fits_and_ends() {
             "{screen}"
         );
     }
+}
+
+#[test]
+fn what_the_live_law_told_is_shown() {
+    let place = Place::new();
+    place.train("one", STEPS).assert().success();
+    let log = place.run("one").join("metrics.jsonl");
+    let mut text = read(&log);
+    for line in [
+        r#"{"step":12,"law":{"name":"tissue","forecast":5.5,"low":5.4,"high":5.6,"noise":0.01,"cooldown_now":[{"fraction":0.2,"steps":3,"loss":5.7}]}}"#,
+        r#"{"step":12,"decision":{"kept":false,"gain":0.01,"schedule":"../../outside.json","predicted":5.4,"why":"<b>it gains</b>"}}"#,
+        r#"{"step":15,"alarm":{"kind":"spike","nats":0.31,"sigmas":8.2}}"#,
+        r#"{"step":18,"law":{}}"#,
+        r#"{"step":18,"decision":{"kept":true}}"#,
+        r#"{"step":19,"alarm":"from tomorrow"}"#,
+    ] {
+        text += line;
+        text += "\n";
+    }
+    std::fs::write(&log, text).unwrap();
+    let told = json(&place, &["report", "checkpoints/one"]);
+    assert!(
+        told["notes"].to_string().matches("kind").count() == 0,
+        "{told}"
+    );
+    let html = read(&place.run("one").join("report.html"));
+    sound(&html);
+    for part in [
+        "id=\"forecasts\"",
+        "What the live law told",
+        "a spike: this step’s loss lies 0.310 nats above the law, 8.2 σ of one step",
+        ">redesigned</text>",
+        ">spike</text>",
+        "the schedule stays as it was",
+        "&lt;b&gt;it gains&lt;/b&gt;",
+        "the live law foresaw an end at 5.5000 (5.4000 to 5.6000)",
+    ] {
+        assert!(html.contains(part), "{part}");
+    }
+    assert!(!html.contains("NaN"));
+    let told = json(&place, &["watch", "checkpoints/one"]);
+    assert_eq!(told["alarms"][0]["kind"], "spike");
+    assert_eq!(told["decisions"][1]["kept"], true);
+    // A run that goes on says what cooling down now would come to.
+    std::fs::remove_dir_all(place.run("one").join("final")).unwrap();
+    let screen = said(place.lehr(&["watch", "checkpoints/one", "--once"]));
+    for part in [
+        "end   5.5000 (5.4000 to 5.6000), says tissue at 12",
+        "5.7000 if it cooled down now over 20 % (3 steps)",
+        "alarm at 19 (1 before it): alarm",
+        "plan  at 18: the schedule stays as it was",
+    ] {
+        assert!(screen.contains(part), "{part}: {screen}");
+    }
+    assert!(screen.lines().count() <= 24, "{screen}");
 }

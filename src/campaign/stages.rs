@@ -5,6 +5,7 @@
 use super::cells::{self, Cell};
 use super::plan::Plan;
 use crate::curve::{self, LossCurve, LossKind, ReadOptions};
+use crate::design::trust::TrustRule;
 use crate::design::{KNOTS, Limits, Model, Problem, baselines, best, check, file, trust};
 use crate::error::{Error, Result};
 use crate::files;
@@ -131,23 +132,22 @@ fn law_says(fit: &Fit, plan: &Plan, lrs: &[f64]) -> f64 {
     fit.predict_lrs(lrs, plan.warmup, &[plan.steps()])[0]
 }
 
-/// The trust rule: no fall faster, for the run's length, than the fastest of the probes' cooldowns. What a law says of
-/// faster ones is its own shape and no measurement: a law with one memory in steps puts the whole fall at the very end of
-/// a longer run, where cooldowns over 5 % lose 0.02 to 0.07 nats to those over 20 % (`docs/cooldown-experiment.md`).
-fn rule(plan: &Plan) -> (f64, String) {
-    if let Some(drop) = plan.spec.largest_drop {
-        return (drop, "as asked for".into());
+/// The trust rule: what the user asks for, or what the probes' cooldowns show.
+fn rule(plan: &Plan, fit: &Fit) -> TrustRule {
+    match plan.spec.largest_drop {
+        Some(largest_drop) => TrustRule {
+            largest_drop,
+            why: "as asked for".into(),
+        },
+        None => {
+            let free = (plan.steps() - plan.warmup).max(1);
+            trust::rule(Some(fit), plan.steps(), free)
+        }
     }
-    let shortest = plan.probes.cooldowns.iter().min().copied().unwrap_or(1);
-    let share = shortest as f64 / plan.probes.trunk as f64;
-    let free = (plan.steps() - plan.warmup) as f64;
-    let length = (share * plan.steps() as f64).min(free).max(1.0);
-    let why = "as fast, for its length, as the probes' fastest cooldown";
-    (1.0 / length, why.into())
 }
 
 fn make(plan: &Plan, fit: &Fit, path: &std::path::Path) -> Result<()> {
-    let (largest_drop, why) = rule(plan);
+    let TrustRule { largest_drop, why } = rule(plan, fit);
     let limits = Limits {
         steps: plan.steps(),
         peak_lr: plan.spec.peak(),
@@ -166,13 +166,15 @@ fn make(plan: &Plan, fit: &Fit, path: &std::path::Path) -> Result<()> {
     let designed = best(&problem, &others, KNOTS)?;
     check(&problem, &designed)?;
     warnings.extend(trust::held_back(&problem, &designed.lrs));
-    // What falls faster than the rule allows is believed of a baseline no more than of the design.
-    let (kept, all): (Vec<_>, Vec<_>) = others
-        .into_iter()
-        .partition(|other| problem.allows(&other.lrs));
-    let kept = if kept.is_empty() { all } else { kept };
-    let compared = trust::compare(Some(fit), &problem, (&designed.lrs, designed.loss), kept);
-    let verdict = trust::judge(Some(fit), &problem, &designed.lrs, &compared[0], 0);
+    let band = fit.band(&problem.path(&designed.lrs, 1));
+    warnings.extend(trust::open(
+        designed.loss,
+        (band.high[0] - band.low[0]) / 2.0,
+    ));
+    warnings.extend(trust::on_a_bound(fit));
+    let compared = trust::compare(Some(fit), &problem, (&designed.lrs, designed.loss), others);
+    let rival = trust::rival(&compared);
+    let verdict = trust::judge(Some(fit), &problem, &designed.lrs, rival, 0);
     let prefix = problem.prefix().len();
     let below = |lr: &f64| *lr < 0.999 * problem.level();
     let falls_from = designed.lrs[prefix..].iter().position(below);
@@ -193,7 +195,7 @@ fn make(plan: &Plan, fit: &Fit, path: &std::path::Path) -> Result<()> {
         "largest_drop_allowed": largest_drop,
         "trust_rule": why,
         "gain": {
-            "over": compared[0].baseline.family.to_string(),
+            "over": rival.baseline.family.to_string(),
             "nats": verdict.gain,
             "half_width": verdict.half_width,
             "pair_noise": verdict.pair_noise,

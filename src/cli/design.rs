@@ -74,8 +74,8 @@ pub struct Args {
     /// Among which schedules
     #[arg(long, value_enum, default_value = "free")]
     family: Among,
-    /// The trust rule: largest drop a step, as a share of the peak [default: what the fitted
-    /// curves show, and at least a fall over 5 % of the run]
+    /// The trust rule: largest drop a step, as a share of the peak [default: as steep, for their
+    /// length, as the fitted curves, and at least a fall over 20 % of the run (5 % without a fit)]
     #[arg(long, value_name = "SHARE")]
     largest_drop: Option<f64>,
     /// Parameters of the model, for laws over model size
@@ -146,9 +146,10 @@ struct Outcome {
 pub fn run(args: Args) -> Result<()> {
     let under = input::under(&args)?;
     let start = args.from.as_deref().map(input::start).transpose()?;
-    let (problem, rule) = input::problem(&args, &under, start.as_ref())?;
+    let (problem, rule, note) = input::problem(&args, &under, start.as_ref())?;
     let (family, force, seed) = (args.family, args.force, args.seed);
     let mut outcome = solve(under, start, problem, rule, family, force, seed)?;
+    outcome.warnings.extend(note);
     if let Some(path) = &args.out {
         let (lrs, knots) = (&outcome.designed.lrs, &outcome.designed.knots);
         file::write(path, json::head(&outcome), lrs, knots)?;
@@ -201,7 +202,11 @@ fn solve(
         (band.low[0], band.high[0])
     });
     let compared = trust::compare(fit, &problem, (&designed.lrs, designed.loss), others);
-    let verdict = trust::judge(fit, &problem, &designed.lrs, &compared[0], seed);
+    if let Some((low, high)) = interval {
+        warnings.extend(trust::open(designed.loss, (high - low) / 2.0));
+    }
+    warnings.extend(fit.and_then(trust::on_a_bound));
+    let verdict = trust::judge(fit, &problem, &designed.lrs, trust::rival(&compared), seed);
     Ok(Outcome {
         start,
         rule,

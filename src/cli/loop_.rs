@@ -93,8 +93,8 @@ pub struct Args {
         value_name = "NAME,…"
     )]
     law: Vec<String>,
-    /// The trust rule: largest drop a step, as a share of the peak [default: as fast, for its
-    /// length, as the probes' fastest cooldown]
+    /// The trust rule: largest drop a step, as a share of the peak [default: as steep, for
+    /// its length, as the probes' cooldowns, and at least a fall over 20 % of the run]
     #[arg(long, value_name = "SHARE")]
     largest_drop: Option<f64>,
     /// Schedules to train beside the designed one, or none

@@ -24,7 +24,8 @@ use std::path::{Path, PathBuf};
 /// speed, samples, and the configuration. Several runs lie over one another.
 #[derive(clap::Args)]
 #[command(after_help = "\
-Laws come from --law, or, for a single run, from RUN/law.json. Runs may be going on still.
+Laws come from --law, or, for a single run, from RUN/law.json. Runs may be going
+on still; what the live law told of them (lehr train) is shown.
 
 Examples:
   lehr report checkpoints/run
@@ -37,7 +38,7 @@ pub struct Args {
     /// Where the page goes [default for a single run: RUN/report.html]
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
-    /// Laws that lehr fit wrote, to hold against every run; the first is drawn
+    /// Laws that lehr fit wrote, to hold against every run; of a single run all are drawn, of several the first
     #[arg(long, value_name = "FILE,…", value_delimiter = ',')]
     law: Vec<PathBuf>,
     /// Which losses laws speak of [default: as the fitted curves look]

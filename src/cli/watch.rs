@@ -6,6 +6,7 @@ use crate::error::{Error, Result};
 use crate::report::frame::{self, COLUMNS, ROWS};
 use crate::report::run::Run;
 use crate::report::run::derived::Finals;
+use crate::report::run::told::{Alarm, CooldownNow, Decision};
 use crate::report::terminal;
 use serde_json::json;
 use std::io::{IsTerminal, Write};
@@ -136,16 +137,20 @@ fn size() -> (usize, usize) {
 fn as_json(run: &Run) -> serde_json::Value {
     let finals = Finals::of(run);
     let forecast = run.forecasts.last().map(|f| {
-        let cooldown = |c: &(f64, f64)| json!({ "fraction": c.0, "loss": c.1 });
+        let cooldown =
+            |c: &CooldownNow| json!({ "fraction": c.fraction, "steps": c.steps, "loss": c.loss });
         json!({
             "step": f.step,
+            "law": f.law,
             "loss": f.loss,
             "low": f.low,
             "high": f.high,
             "cooldown_now": f.cooldown_now.iter().map(cooldown).collect::<Vec<_>>(),
-            "alarm": f.alarm,
+            "noise": f.noise,
         })
     });
+    let alarm = |a: &Alarm| json!({ "step": a.step, "kind": a.kind, "nats": a.nats, "sigmas": a.sigmas, "says": a.sentence() });
+    let decision = |d: &Decision| json!({ "step": d.step, "kept": d.kept, "gain": d.gain, "predicted": d.predicted, "schedule": d.schedule, "says": d.sentence() });
     json!({
         "run": run.dir,
         "finished": run.finished(),
@@ -158,6 +163,8 @@ fn as_json(run: &Run) -> serde_json::Value {
         "tokens": finals.map(|f| f.tokens),
         "quiet_seconds": run.quiet_for().map(|q| q.as_secs_f64()),
         "forecast": forecast,
+        "alarms": run.alarms.iter().map(alarm).collect::<Vec<_>>(),
+        "decisions": run.decisions.iter().map(decision).collect::<Vec<_>>(),
         "notes": run.notes(),
     })
 }

@@ -2,6 +2,7 @@
 //! starts from.
 
 use super::problem::Problem;
+use crate::fit::steepest_fall;
 use crate::schedule::Decay;
 use std::f64::consts::PI;
 use std::fmt;
@@ -64,6 +65,32 @@ fn short(x: f64) -> f64 {
 }
 
 impl Family {
+    /// In a few words, for tables: `wsd .0923 sqrt`, with ` to .1` where it ends at a share of its start.
+    pub fn words(&self) -> String {
+        let number = |x: f64| {
+            let digits = short(x).to_string();
+            digits
+                .strip_prefix("0.")
+                .map_or(digits.clone(), |d| format!(".{d}"))
+        };
+        let to = |floor: f64| match floor > 0.0 {
+            true => format!(" to {}", number(floor)),
+            false => String::new(),
+        };
+        match self {
+            Family::Constant => "constant".into(),
+            Family::Linear { floor } => format!("linear{}", to(*floor)),
+            Family::Cosine { floor } => format!("cosine{}", to(*floor)),
+            Family::Wsd {
+                fraction,
+                decay,
+                floor,
+            } => format!("wsd {} {decay}{}", number(*fraction), to(*floor)),
+            Family::Power { floor, .. } => format!("{self}{}", to(*floor)),
+            Family::Steps811 => "811".into(),
+        }
+    }
+
     /// The LR of every step of the run.
     pub fn lrs(&self, problem: &Problem) -> Vec<f64> {
         let (level, min) = (problem.level(), problem.limits.min_lr);
@@ -174,7 +201,17 @@ pub fn baselines(problem: &Problem) -> Vec<Candidate> {
     all
 }
 
-/// The best cooldown of this shape.
+/// Steps over which this shape cools down from the prefix's end at the fastest that the trust rule allows.
+fn shortest(problem: &Problem, decay: Decay) -> f64 {
+    const GRID: u32 = 2000;
+    let shape: Vec<f64> = (0..=GRID)
+        .map(|i| decay.between(0.0, f64::from(i) / f64::from(GRID)))
+        .collect();
+    let steepest = steepest_fall(&shape, 1.0) * f64::from(GRID);
+    steepest * problem.level() / (problem.limits.largest_drop * problem.limits.peak_lr)
+}
+
+/// The best cooldown of this shape that falls no faster than the trust rule allows.
 fn wsd(problem: &Problem, decay: Decay) -> Candidate {
     let floor = problem.limits.min_lr / problem.level();
     let steps = problem.limits.steps as f64;
@@ -183,8 +220,10 @@ fn wsd(problem: &Problem, decay: Decay) -> Candidate {
         decay,
         floor,
     };
-    let shortest = (2.0 / steps).ln();
     let longest = (problem.free_steps() as f64 / steps).ln();
+    let shortest = (shortest(problem, decay).max(2.0) / steps)
+        .ln()
+        .min(longest);
     let best = golden(shortest, longest, |x| {
         problem.rough_loss(&family(x).lrs(problem))
     });
@@ -198,11 +237,11 @@ pub fn tuned_wsd(problem: &Problem) -> Candidate {
         .expect("there are shapes")
 }
 
-/// The cosine with the best end.
+/// The cosine with the best end, up to half of its start: what hardly falls is none.
 fn cosine(problem: &Problem) -> Candidate {
     let low = problem.limits.min_lr / problem.level();
     let family = |floor: f64| Family::Cosine { floor };
-    let best = golden(low, 1.0, |floor| {
+    let best = golden(low, low.max(0.5), |floor| {
         problem.rough_loss(&family(floor).lrs(problem))
     });
     Candidate::new(problem, family(best), true)

@@ -90,8 +90,8 @@ fn shortest_to(target: f64, (low, high): (f64, f64), loss: impl Fn(f64) -> f64) 
     if loss(low) <= target {
         return Some(low);
     }
-    // Not the other way round, so that NaN reaches nothing.
-    if !(loss(high) <= target) {
+    let least = loss(high);
+    if least > target || least.is_nan() {
         return None;
     }
     let (mut low, mut high) = (low, high);

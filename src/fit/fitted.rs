@@ -44,8 +44,8 @@ pub struct FittedCurve {
     /// Lowest LR after the warm-up, over the curve's highest. Absent in what older versions wrote, as is the next.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lowest_lr: Option<f64>,
-    /// Largest fall of the LR from a step to the next within a slope, over the curve's highest; a jump is no
-    /// slope. 0 where the LR never slopes.
+    /// Steepest slope of the LR after the warm-up, a share of the curve's highest a step, on the average over half of
+    /// the fall ([`steepest_fall`](super::steepest_fall)). 0 where the LR never slopes, as where it jumps.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub steepest: Option<f64>,
 }

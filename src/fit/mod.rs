@@ -101,6 +101,7 @@ pub use average::Average;
 pub use bootstrap::{Bootstrap, bootstrap};
 pub use data::{FitCurve, FitData, path, path_of};
 pub use engine::{fit, law_for};
+pub use falls::steepest_fall;
 pub use fitted::{Band, COVERAGE, Fit, FittedCurve, FittedParameter};
 pub use multistart::AGREEMENT;
 pub use noise::Noise;

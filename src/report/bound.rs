@@ -59,7 +59,10 @@ fn axis(panel: &study::Panel, steps: bool, series: &[Series]) -> Axis {
     let last = points().map(|p| p[0]).fold(0.0, f64::max);
     let low = points().map(|p| p[1]).fold(f64::INFINITY, f64::min);
     let late = points().filter(|p| !steps || panel.small || p[0] >= EARLY * last);
-    let high = late.map(|p| p[1]).fold(f64::NEG_INFINITY, f64::max);
+    let mut high = late.map(|p| p[1]).fold(f64::NEG_INFINITY, f64::max);
+    if panel.small && steps {
+        high = high.min(without_a_spike(series));
+    }
     if high > low {
         if high - low >= LEGIBLE {
             axis.numbers = Numbers::Plain;
@@ -70,10 +73,22 @@ fn axis(panel: &study::Panel, steps: bool, series: &[Series]) -> Axis {
     axis
 }
 
+/// Somewhat above the second highest line, where the highest is so much higher that the others would lie flat, as under
+/// the first steps of 1/√t.
+fn without_a_spike(series: &[Series]) -> f64 {
+    let peak = |s: &Series| points(s).iter().map(|p| p[1]).fold(0.0, f64::max);
+    let mut peaks: Vec<f64> = series.iter().map(peak).collect();
+    peaks.sort_by(f64::total_cmp);
+    match peaks[..] {
+        [.., second, first] if second > 0.0 && first > 2.0 * second => 1.2 * second,
+        _ => f64::INFINITY,
+    }
+}
+
 fn points(series: &Series) -> &[[f64; 2]] {
     match &series.data {
         Data::Line(points) | Data::Dots(points) => points,
-        Data::Band(_) => &[],
+        Data::Band(_) | Data::Marks(_) => &[],
     }
 }
 
@@ -96,6 +111,29 @@ mod tests {
                 "{text}"
             );
         }
+    }
+
+    #[test]
+    fn a_spike_does_not_flatten_learning_rates() {
+        let line = |from: f64| study::Line {
+            name: from.to_string(),
+            points: vec![[1.0, from], [100.0, 0.0]],
+        };
+        let high = |lines: Vec<study::Line>| {
+            let panels = vec![study::Panel::small("learning rate", lines)];
+            let picture = Picture {
+                x: "step".into(),
+                steps: true,
+                panels,
+            };
+            chart("t".into(), String::new(), &picture).panels[0]
+                .y
+                .range
+                .unwrap()
+                .1
+        };
+        assert!(high(vec![line(1.0), line(5.0), line(0.5)]) < 1.5);
+        assert!(high(vec![line(1.0), line(1.9)]) > 1.9 && high(vec![line(5.0)]) > 5.0);
     }
 
     #[test]

@@ -63,6 +63,8 @@ pub enum Data {
     Dots(Vec<[f64; 2]>),
     /// `[x, low, high]`
     Band(Vec<[f64; 3]>),
+    /// Upright rules where something happened, and a word or two on each.
+    Marks(Vec<(f64, String)>),
 }
 
 /// A line of the legend.
@@ -167,6 +169,14 @@ impl Series {
         }
     }
 
+    pub fn marks(key: usize, marks: Vec<(f64, String)>) -> Series {
+        Series {
+            key,
+            data: Data::Marks(marks),
+            lettered: false,
+        }
+    }
+
     pub fn lettered(mut self) -> Series {
         self.lettered = true;
         self
@@ -177,14 +187,16 @@ impl Series {
         match &self.data {
             Data::Line(p) | Data::Dots(p) => p.iter().map(|p| p[0]).collect(),
             Data::Band(p) => p.iter().map(|p| p[0]).collect(),
+            Data::Marks(m) => m.iter().map(|m| m.0).collect(),
         }
     }
 
-    /// Of all points; a band has two a point.
+    /// Of all points; a band has two a point, a mark none.
     pub(super) fn ys(&self) -> Vec<f64> {
         match &self.data {
             Data::Line(p) | Data::Dots(p) => p.iter().map(|p| p[1]).collect(),
             Data::Band(p) => p.iter().flat_map(|p| [p[1], p[2]]).collect(),
+            Data::Marks(_) => Vec::new(),
         }
     }
 }

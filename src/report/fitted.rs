@@ -303,6 +303,7 @@ impl Data {
         match self {
             Data::Line(p) | Data::Dots(p) => p.len(),
             Data::Band(p) => p.len(),
+            Data::Marks(m) => m.len(),
         }
     }
 }

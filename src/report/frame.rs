@@ -32,7 +32,7 @@ pub fn draw(
         lines.push("no step yet".into());
     }
     lines.extend(forecast(run));
-    lines.extend(alarms(run));
+    lines.extend(told(run).iter().flat_map(|line| wrap(line, columns)));
     for line in &mut lines {
         *line = cut(line, columns);
     }
@@ -127,11 +127,11 @@ fn rate(run: &Run) -> String {
     let lrs = scheduled(run);
     let now = run.steps.last().map(|s| s.lr).filter(|lr| lr.is_finite());
     let now = now.map(|lr| format!("  {lr:.2e} now")).unwrap_or_default();
-    let what = run
-        .facts
-        .schedule
-        .as_ref()
-        .map(|s| format!("  {}", s.describe()));
+    let planned = run.facts.schedule.as_ref();
+    let what = match &run.redesigned {
+        Some((step, _)) => Some(format!("  designed anew at {}", thousands(*step))),
+        None => planned.map(|s| format!("  {}", s.describe())),
+    };
     let spark = match lrs.is_empty() {
         true => String::new(),
         false => schedule::sparkline(&lrs, 24),
@@ -174,40 +174,55 @@ fn pace(run: &Run, f: &Finals) -> String {
 }
 
 /// What the live law says, if one is at work.
-fn forecast(run: &Run) -> Option<String> {
-    let f = run.forecasts.last().filter(|f| f.loss.is_finite())?;
-    let mut line = format!("end   {:.4}", f.loss);
-    if f.low.is_finite() && f.high.is_finite() {
-        line += &format!(" ({:.4} to {:.4})", f.low, f.high);
+fn forecast(run: &Run) -> Vec<String> {
+    let Some(f) = run.forecasts.iter().rev().find(|f| f.loss.is_finite()) else {
+        return Vec::new();
+    };
+    let by = match f.law.is_empty() {
+        true => String::new(),
+        false => format!(", says {}", f.law),
+    };
+    let mut lines = vec![format!("end   {}{by} at {}", f.words(), thousands(f.step))];
+    // Of a run that is over nobody asks what would be.
+    if let Some(best) = f.best_cooldown().filter(|_| !run.finished()) {
+        let (loss, over) = (best.loss, best.over());
+        lines.push(format!("      {loss:.4} if it cooled down now over {over}"));
     }
-    let best = f
-        .cooldown_now
-        .iter()
-        .filter(|c| c.1.is_finite())
-        .min_by(|a, b| a.1.total_cmp(&b.1));
-    if let Some((fraction, loss)) = best.filter(|_| !run.finished()) {
-        line += &format!(
-            "   {loss:.4} if cooled down from here over {:.0} %",
-            fraction * 100.0
-        );
-    }
-    Some(line)
+    lines
 }
 
-/// The newest alarm of the live law, and what is wrong with the log.
-fn alarms(run: &Run) -> Vec<String> {
-    let alarmed = run
-        .forecasts
-        .iter()
-        .rev()
-        .find_map(|f| Some((f.step, f.alarm.as_ref()?)));
-    let alarm = alarmed.map(|(step, what)| format!("alarm at {}: {what}", thousands(step)));
-    let notes = run
-        .notes()
-        .into_iter()
-        .take(2)
-        .map(|n| format!("note  {n}"));
-    alarm.into_iter().chain(notes).collect()
+/// The newest alarm of the live law, its newest decision, and what is wrong with the log.
+fn told(run: &Run) -> Vec<String> {
+    let alarm = run.alarms.last().map(|a| {
+        let earlier = match run.alarms.len() {
+            1 => String::new(),
+            n => format!(" ({} before it)", n - 1),
+        };
+        let at = thousands(a.step);
+        format!("alarm at {at}{earlier}: {}", a.sentence())
+    });
+    let decision = run.decisions.last().map(|d| {
+        let at = thousands(d.step);
+        format!("plan  at {at}: {}", d.sentence())
+    });
+    let notes = run.notes().into_iter().take(2);
+    let notes = notes.map(|n| format!("note  {n}"));
+    alarm.into_iter().chain(decision).chain(notes).collect()
+}
+
+/// At most two lines of `columns`, the second below the first one's text.
+fn wrap(line: &str, columns: usize) -> Vec<String> {
+    const INDENT: usize = 6;
+    let whole = line.chars().count() <= columns || columns <= 2 * INDENT;
+    let at = line.char_indices().nth(columns).map(|(i, _)| &line[..i]);
+    let space = at.and_then(|head| head.rfind(' ')).filter(|i| *i > INDENT);
+    match space.filter(|_| !whole) {
+        None => vec![line.to_string()],
+        Some(i) => vec![
+            line[..i].to_string(),
+            format!("{}{}", " ".repeat(INDENT), &line[i + 1..]),
+        ],
+    }
 }
 
 fn plot(run: &Run, rows: usize) -> Chart {
@@ -232,6 +247,8 @@ fn plot(run: &Run, rows: usize) -> Chart {
         true => y.label = "loss of training, nats a token".into(),
         false => series.push(Series::dots(1, held_out)),
     }
+    let alarms = run.alarms.iter().map(|a| (a.step as f64, a.label()));
+    series.push(Series::marks(5, alarms.collect()));
     Chart {
         title: String::new(),
         subtitle: String::new(),
@@ -277,7 +294,9 @@ mod tests {
     fn fits_a_screen_whatever_its_size() {
         let mut text = logged();
         text += "{\"step\":50,\"val_loss\":3.1}\n";
-        text += "{\"step\":50,\"law\":{\"forecast\":3.05,\"low\":3.0,\"high\":3.1,\"cooldown_now\":[{\"fraction\":0.2,\"loss\":3.07}],\"alarm\":\"a spike\"}}\n";
+        text += "{\"step\":30,\"alarm\":{\"kind\":\"spike\",\"nats\":0.31,\"sigmas\":8.2}}\n";
+        text += "{\"step\":40,\"decision\":{\"kept\":true,\"why\":\"the law's own design of the rest has a gain of 0.0100 ± 0.0200 nats, not worth believing\"}}\n";
+        text += "{\"step\":50,\"law\":{\"name\":\"tissue\",\"forecast\":3.05,\"low\":3.0,\"high\":3.1,\"cooldown_now\":[{\"fraction\":0.2,\"steps\":13,\"loss\":3.07}]}}\n";
         let (_dir, run) = run(&text);
         for size in [(80, 24), (200, 60), (40, 10), (1, 1), (80, 3)] {
             let lines = draw(&run, None, size, false);
@@ -289,8 +308,12 @@ mod tests {
         for part in [
             "50 of 100  50 %  about 0:50 of steps left",
             "held out 3.1000 at 50",
-            "end   3.0500 (3.0000 to 3.1000)   3.0700 if cooled down from here over 20 %",
-            "alarm at 50: a spike",
+            "end   3.0500 (3.0000 to 3.1000), says tissue at 50",
+            "      3.0700 if it cooled down now over 20 % (13 steps)",
+            "alarm at 30: a spike: this step’s loss lies 0.310 nats above the law",
+            "plan  at 40: the schedule stays as it was: the law's own design of the rest has",
+            "      a gain of 0.0100 ± 0.0200 nats, not worth believing",
+            "┊",
             "step 50",
         ] {
             assert!(screen.contains(part), "{part}: {screen}");

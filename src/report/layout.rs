@@ -2,6 +2,7 @@
 
 use super::chart::{Chart, Data, Panel, Series, letter};
 use super::font;
+use super::marks;
 use super::place::{Place, Window, thin};
 use super::scene::{Anchor, Ink, Scene, Shape};
 use super::ticks::{labels, ticks};
@@ -21,7 +22,7 @@ const LEGEND_LINE: f64 = 18.0;
 const SAMPLE: f64 = 36.0;
 /// An SVG is drawn with whatever font its reader has; the widest usual one (DejaVu Sans, Verdana) needs
 /// this much more room than ours.
-const OTHER_FONTS: f64 = 1.17;
+pub(super) const OTHER_FONTS: f64 = 1.17;
 
 pub(super) fn lay_out(chart: &Chart, width: f64) -> Scene {
     let mut page = Page {
@@ -162,11 +163,12 @@ impl Page {
             top,
             bottom,
         };
-        // Bands behind dots behind lines, whatever the order they came in.
+        // Bands behind marks behind dots behind lines, whatever the order they came in.
         let rank = |s: &&Series| match s.data {
             Data::Band(_) => 0,
-            Data::Dots(_) => 1,
-            Data::Line(_) => 2,
+            Data::Marks(_) => 1,
+            Data::Dots(_) => 2,
+            Data::Line(_) => 3,
         };
         let mut ordered: Vec<&Series> = panel.series.iter().collect();
         ordered.sort_by_key(rank);
@@ -175,6 +177,7 @@ impl Page {
         }
         self.rule(Ink::Axis, (self.left, bottom), (self.right, bottom));
         self.letters(&ordered, x, &y, &window);
+        self.shapes.extend(marks::words(&ordered, x, &window));
     }
 
     fn series(&mut self, series: &Series, x: &Place, y: &Place, window: &Window) {
@@ -204,6 +207,12 @@ impl Page {
                     points: placed.filter(|p| window.holds(*p)).collect(),
                     radius,
                 });
+            }
+            Data::Marks(marks) => {
+                let places = marks.iter().map(|m| x.at(m.0));
+                for at in places.filter(|at| (window.left..=window.right).contains(at)) {
+                    self.rule(ink, (at, window.top), (at, window.bottom));
+                }
             }
             Data::Band(points) => {
                 let inside = |v: f64| v.clamp(window.top, window.bottom);
@@ -304,11 +313,15 @@ impl Page {
             .legend
             .iter()
             .map(|entry| {
-                let text = match lettered {
-                    true => format!("{}  {}", letter(entry.key), entry.text),
-                    false => entry.text.clone(),
+                // A letter stays with the name that follows it.
+                let before = match lettered {
+                    true => format!("{}  ", letter(entry.key)),
+                    false => String::new(),
                 };
-                (entry.key, wrap(&text, TEXT, (room - SAMPLE) / OTHER_FONTS))
+                let room = (room - SAMPLE) / OTHER_FONTS - font::width(&before, TEXT);
+                let mut lines = wrap(&entry.text, TEXT, room);
+                lines[0].insert_str(0, &before);
+                (entry.key, lines)
             })
             .collect();
         let lines = texts.iter().flat_map(|(_, lines)| lines);
@@ -341,21 +354,37 @@ impl Page {
     }
 }
 
-/// Breaks at spaces into lines of at most `room` points.
+/// Breaks at spaces into lines of at most `room` points, and words that are longer anywhere.
 fn wrap(text: &str, size: f64, room: f64) -> Vec<String> {
     let mut lines = vec![String::new()];
     for word in text.split(' ') {
         let line = lines.last_mut().expect("starts with one line");
         let longer = format!("{line} {word}");
-        if line.is_empty() {
-            line.push_str(word);
-        } else if font::width(&longer, size) <= room {
-            *line = longer;
+        if line.is_empty() || font::width(&longer, size) <= room {
+            *line = longer.trim_start_matches(' ').to_string();
         } else {
             lines.push(word.to_string());
         }
+        while let Some(rest) = lines.last_mut().and_then(|line| overflow(line, size, room)) {
+            lines.push(rest);
+        }
     }
     lines
+}
+
+/// Cuts a line that is wider than `room` and returns what is cut off: all but the first character may be.
+fn overflow(line: &mut String, size: f64, room: f64) -> Option<String> {
+    if font::width(line, size) <= room {
+        return None;
+    }
+    let starts = line.char_indices().map(|(at, _)| at).skip(1);
+    let fits = |at: &usize| font::width(&line[..*at], size) <= room;
+    let at = starts
+        .clone()
+        .take_while(fits)
+        .last()
+        .or(starts.clone().next())?;
+    Some(line.split_off(at))
 }
 
 #[cfg(test)]
@@ -412,6 +441,20 @@ mod tests {
             heights.windows(2).all(|w| w[1] - w[0] >= 12.9),
             "{heights:?}"
         );
+    }
+
+    #[test]
+    fn long_words_are_broken() {
+        let lines = wrap("a checkpoints/with-a-name-that-never-ends", 12.0, 80.0);
+        assert!(
+            lines.len() > 2 && lines.concat().ends_with("never-ends"),
+            "{lines:?}"
+        );
+        assert!(
+            lines.iter().all(|l| font::width(l, 12.0) <= 80.0),
+            "{lines:?}"
+        );
+        assert_eq!(wrap("abc", 12.0, 0.0), ["a", "b", "c"]);
     }
 
     #[test]

@@ -14,6 +14,7 @@ pub mod fitted;
 pub mod font;
 pub mod frame;
 mod layout;
+mod marks;
 pub mod page;
 mod place;
 pub mod png;

@@ -55,6 +55,8 @@ enum Cell {
     /// Dots of a braille character, and the key that drew last.
     Braille(u32, usize),
     Letter(usize),
+    /// Part of an upright rule.
+    Mark(usize),
 }
 
 struct Grid {
@@ -70,7 +72,9 @@ impl Grid {
             cells: vec![[Cell::Empty; COLUMNS]; rows],
         };
         let range = panel.y_range();
-        let mut keys: Vec<usize> = panel.series.iter().map(|s| s.key).collect();
+        let curves = panel.series.iter();
+        let curves = curves.filter(|s| !matches!(s.data, Data::Marks(_)));
+        let mut keys: Vec<usize> = curves.map(|s| s.key).collect();
         keys.sort_unstable();
         keys.dedup();
         let several = keys.len() > 1;
@@ -79,8 +83,10 @@ impl Grid {
         let x = Place::new(x_scale, x_range, 0.0, (COLUMNS * 2 - 1) as f64);
         let y = Place::new(panel.y.scale, range, (rows * 4 - 1) as f64, 0.0);
         for series in &panel.series {
-            if let Data::Band(points) = &series.data {
-                grid.shade(series.key, points, &x, &y);
+            match &series.data {
+                Data::Band(points) => grid.shade(series.key, points, &x, &y),
+                Data::Marks(marks) => grid.marks(series.key, marks, &x),
+                _ => {}
             }
         }
         for series in &panel.series {
@@ -121,6 +127,17 @@ impl Grid {
                 let middle = row as f64 + 0.375;
                 if (top..=bottom).contains(&middle) {
                     self.cells[row][column] = Cell::Shade(key);
+                }
+            }
+        }
+    }
+
+    fn marks(&mut self, key: usize, marks: &[(f64, String)], x: &Place) {
+        for (at, _) in marks {
+            let column = x.at(*at) / 2.0;
+            if (0.0..COLUMNS as f64).contains(&column) {
+                for cells in &mut self.cells {
+                    cells[column as usize] = Cell::Mark(key);
                 }
             }
         }
@@ -231,6 +248,7 @@ impl Grid {
                         Some(key),
                     ),
                     Cell::Letter(key) => (letter(key), Some(key)),
+                    Cell::Mark(key) => ('┊', Some(key)),
                 };
                 if colour && key != inked {
                     match key {

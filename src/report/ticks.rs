@@ -18,11 +18,11 @@ pub enum Numbers {
 pub fn ticks(scale: Scale, numbers: Numbers, low: f64, high: f64, most: usize) -> Vec<f64> {
     let all = match scale {
         Scale::Linear => linear(low, high, most),
-        Scale::Log => match log(low, high, most) {
-            // Less than an octave may lie between the round values.
-            few if few.len() < 2 => linear(low, high, most),
-            marks => marks,
-        },
+        // One mark tells no scale; and less than an octave may lie between the round values.
+        Scale::Log => (most..most + 4)
+            .map(|most| log(low, high, most))
+            .find(|marks| marks.len() > 1)
+            .unwrap_or_else(|| linear(low, high, most)),
     };
     match numbers {
         Numbers::Count => all.into_iter().filter(|t| t.fract() == 0.0).collect(),
@@ -159,6 +159,8 @@ mod tests {
         );
         assert_eq!(log(1.0, 1e5, 6).len(), 6);
         assert!(log(1e-12, 1e12, 6).len() <= 7);
+        let decades = ticks(Scale::Log, Numbers::Power, 4e-6, 5.6e-3, 3);
+        assert_eq!(round(decades), [1e-5, 1e-4, 1e-3]);
         let octave = ticks(Scale::Log, Numbers::Plain, 3.9, 4.7, 5);
         assert_eq!(round(octave), [4.0, 4.2, 4.4, 4.6]);
     }

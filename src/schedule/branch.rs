@@ -99,7 +99,19 @@ impl Branch {
                     final_ratio: *final_ratio,
                 }
             }
-            Tail::Table(path) => Resolved::Table(Table::for_cooldown(path, at, spec.steps)?),
+            Tail::Table(path) => {
+                let table = Table::for_cooldown(path, at, spec.steps)?;
+                if let Some(step) = table.strays(at, |s| trunk.lr(s)) {
+                    return Err(Error::input(format!(
+                        "the schedule {} was designed for another run: at step {} it has the learning rate {:e} where this trunk had {:e}; design one with lehr design --from RUN@{at}",
+                        path.display(),
+                        count(step),
+                        table.at(step),
+                        trunk.lr(step)
+                    )));
+                }
+                Resolved::Table(table)
+            }
         };
         let span = Span::between(at, spec.steps);
         Ok(Branch {

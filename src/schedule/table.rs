@@ -28,6 +28,8 @@ pub struct Table {
     first: u64,
     /// Step and value of the highest LR.
     highest: (u64, f64),
+    /// Whether a law designed it.
+    designed: bool,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -112,6 +114,7 @@ impl Table {
             run,
             first: 0,
             highest,
+            designed,
         })
     }
 
@@ -151,7 +154,17 @@ impl Table {
             run: steps - first,
             first,
             highest: (first + highest.0, highest.1),
+            designed,
         })
+    }
+
+    /// Whether a law designed it, and the first step before `at` whose LR is not the run's: a design goes with the run
+    /// that it was made for.
+    pub(super) fn strays(&self, at: u64, run: impl Fn(u64) -> f64) -> Option<u64> {
+        let differs = |s: &u64| (self.at(*s) - run(*s)).abs() > 1e-9 * run(*s);
+        (0..at)
+            .filter(|_| self.designed && self.first == 0)
+            .find(differs)
     }
 
     /// The highest LR in the file.

@@ -186,12 +186,13 @@ pub(super) fn start(text: &str) -> Result<Start> {
     })
 }
 
-/// The run and its limits, with the trust rule that it stands under.
+/// The run and its limits, the trust rule that it stands under, and a note where its length was searched for and not
+/// found.
 pub(super) fn problem(
     args: &Args,
     under: &Under,
     start: Option<&Start>,
-) -> Result<(Problem, trust::TrustRule)> {
+) -> Result<(Problem, trust::TrustRule, Option<String>)> {
     let fit = under.fit.as_ref();
     let curves = || fit.iter().flat_map(|fit| &fit.curves);
     if let (Some(_), true) = (start, args.peak_lr.is_some() || args.warmup.is_some()) {
@@ -237,6 +238,7 @@ pub(super) fn problem(
             None => Problem::fresh(under.model.clone(), limits),
         }
     };
+    let mut note = None;
     let steps = match (args.steps, args.price, args.loss_target) {
         (Some(steps), ..) => steps,
         (None, price, target) => {
@@ -249,7 +251,9 @@ pub(super) fn problem(
             let shortest = settled + 20;
             let furthest = furthest.clamp(shortest + 1, MOST_STEPS.max(shortest + 1));
             let any = limited(furthest)?;
-            horizon::length(&any, goal, (shortest, furthest), rule)?
+            let steps = horizon::length(&any, goal, (shortest, furthest), rule)?;
+            note = at_an_end(goal, steps, (shortest, furthest));
+            steps
         }
     };
     if let (Some(start), true) = (start, steps <= trained.len() as u64) {
@@ -259,7 +263,25 @@ pub(super) fn problem(
             count(start.step)
         )));
     }
-    Ok((limited(steps)?, rule(steps)))
+    Ok((limited(steps)?, rule(steps), note))
+}
+
+/// A sentence where the length is as short or as long as was looked at.
+fn at_an_end(goal: Goal, steps: u64, (shortest, furthest): (u64, u64)) -> Option<String> {
+    let Goal::Price(price) = goal else {
+        return None;
+    };
+    if steps > furthest - furthest / 50 {
+        return Some(format!(
+            "at {price:e} nats a step even longer runs than {} steps would pay; that is as far as was looked",
+            count(furthest)
+        ));
+    }
+    (steps <= shortest + shortest / 50).then(|| {
+        format!(
+            "at {price:e} nats a step no step pays for itself: this is the shortest run there is"
+        )
+    })
 }
 
 fn in_steps(warmup: Warmup, steps: u64) -> Result<u64> {

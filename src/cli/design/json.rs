@@ -1,6 +1,7 @@
 //! A design as JSON: what is printed, and the head of `schedule.json`.
 
 use super::Outcome;
+use crate::design::trust;
 use crate::fit::COVERAGE;
 use serde_json::{Map, Value, json};
 
@@ -62,6 +63,7 @@ pub(super) fn object(o: &Outcome) -> Value {
                 "predicted": c.baseline.loss,
                 "difference": c.difference,
                 "interval": interval,
+                "within_trust_rule": c.within,
             })
         })
         .collect();
@@ -74,7 +76,7 @@ pub(super) fn object(o: &Outcome) -> Value {
     put(
         "gain",
         json!({
-            "over": o.compared[0].baseline.family.to_string(),
+            "over": trust::rival(&o.compared).baseline.family.to_string(),
             "nats": v.gain,
             "half_width": v.half_width,
             "pair_noise": v.pair_noise,

@@ -1,6 +1,7 @@
 //! A design beside the best of what people train with.
 
 use super::Outcome;
+use crate::design::{Family, trust};
 use crate::report::{Axis, Chart, Entry, Numbers, Panel, Series, ticks};
 
 /// Samples a curve.
@@ -8,16 +9,17 @@ const SAMPLES: usize = 700;
 
 /// LRs of the design, of the best baseline, and of the best cosine.
 pub(super) fn chart(o: &Outcome) -> Chart {
-    let cosine =
-        |c: &&crate::design::trust::Comparison| c.baseline.family.to_string().starts_with("cosine");
-    let best = &o.compared[0].baseline;
+    let best = &trust::rival(&o.compared).baseline;
+    let cosine = |c: &&trust::Comparison| {
+        matches!(c.baseline.family, Family::Cosine { .. }) && c.baseline != *best
+    };
     let mut shown = vec![
         ("designed".to_string(), &o.designed.lrs, o.designed.loss),
-        (best.family.to_string(), &best.lrs, best.loss),
+        (best.family.words(), &best.lrs, best.loss),
     ];
-    if let Some(c) = o.compared[1..].iter().find(cosine) {
+    if let Some(c) = o.compared.iter().find(cosine) {
         let other = &c.baseline;
-        shown.push((other.family.to_string(), &other.lrs, other.loss));
+        shown.push((other.family.words(), &other.lrs, other.loss));
     }
     let all = || shown.iter().flat_map(|(_, lrs, _)| lrs.iter().copied());
     let highest = all().fold(0.0, f64::max);

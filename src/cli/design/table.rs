@@ -4,14 +4,14 @@ use super::super::fit::table::{item, plural, seconds, short};
 use super::super::format::thousands;
 use super::super::invocation;
 use super::{Among, Outcome};
-use crate::design::trust::Comparison;
+use crate::design::trust::{self, Comparison};
 use crate::schedule::percent;
 use std::fmt::Write;
 
-/// Baselines listed; all are in --json.
-const SHOWN: usize = 12;
-/// Columns of a schedule's spec.
-const NAME: usize = 42;
+/// The best that are listed; all are in --json.
+const SHOWN: usize = 10;
+/// Columns of a schedule's name.
+const NAME: usize = 28;
 
 pub(super) fn words(o: &Outcome) -> String {
     let mut out = String::new();
@@ -24,7 +24,7 @@ pub(super) fn words(o: &Outcome) -> String {
     out.push_str(&item("gain", &o.verdict.sentence));
     if let Some(wins) = o.verdict.wins {
         let text = format!(
-            "the design is better under {} of the parameter sets drawn from the fit",
+            "it ends lower under {} of the parameter sets drawn from the fit",
             percent(wins)
         );
         out.push_str(&item("", &text));
@@ -71,10 +71,11 @@ fn asked(o: &Outcome) -> String {
 }
 
 fn rule(o: &Outcome) -> String {
+    let steps = 1.0 / o.rule.largest_drop;
     format!(
-        "no step falls by more than {:.2e} of the peak, {} steps for all of it ({})",
-        o.rule.largest_drop,
-        thousands((1.0 / o.rule.largest_drop).round() as u64),
+        "the whole peak falls within no fewer than {} steps, {} of the run ({})",
+        thousands(steps.round() as u64),
+        percent(steps / o.limits().steps as f64),
         o.rule.why
     )
 }
@@ -89,17 +90,21 @@ fn found(o: &Outcome) -> String {
         None => format!("{:.5}", o.designed.loss),
     };
     let kind = match (o.designed.family, o.among) {
-        (Some(family), _) => family.to_string(),
-        (None, Among::Segments) => "in few lines".into(),
+        (Some(family), _) => family.words(),
+        (None, Among::Segments) => "few straight lines".into(),
         (None, _) => "free shape".into(),
     };
+    let shape = match last * limits.peak_lr < trust::HELD * o.problem.level() {
+        true => format!(
+            "falls over the last {} of the run, from step {}, to {} of the peak",
+            percent(share),
+            thousands(from),
+            percent(last)
+        ),
+        false => "all but holds the LR".to_string(),
+    };
     format!(
-        "ends at {ends} nats a token; {kind}, falls over the last {} (from step {}) to {}, {:.2e} of the peak a step at most; {} gradients, {} s",
-        percent(share),
-        thousands(from),
-        percent(last),
-        o.problem.largest_drop(&o.designed.lrs),
-        o.designed.evaluations,
+        "{ends} nats a token at the end; {shape} ({kind}, {} s)",
         seconds(o.seconds)
     )
 }
@@ -108,30 +113,50 @@ fn found(o: &Outcome) -> String {
 fn baselines(out: &mut String, o: &Outcome) {
     let _ = writeln!(
         out,
-        "  {:<NAME$}{:>9}   {:<20}",
-        "under the same law", "predicted", "design − it, ×10⁻³"
+        "  {:<NAME$}{:>9}   the design ends lower by",
+        "under the same law", "ends at"
     );
-    for Comparison {
-        baseline,
-        difference,
-        half_width,
-    } in o.compared.iter().take(SHOWN)
-    {
-        let sure = half_width.map_or(String::new(), |h| format!(" ± {:.2}", h * 1e3));
-        let tuned = if baseline.tuned { " (tuned)" } else { "" };
-        let name = format!("{}{tuned}", baseline.family);
+    let shown = listed(&o.compared);
+    for c in &shown {
+        let sure = c.half_width.map_or(String::new(), |h| format!(" ± {h:.5}"));
+        let tuned = if c.baseline.tuned { " *" } else { "" };
+        let steep = if c.within { "" } else { " †" };
+        let name = format!("{}{tuned}{steep}", c.baseline.family.words());
         let line = format!(
-            "  {:<NAME$}{:>9.5}   {:>+7.2}{sure}",
+            "  {:<NAME$}{:>9.5}   {:>8.5}{sure}",
             short(&name, NAME - 1),
-            baseline.loss,
-            difference * 1e3
+            c.baseline.loss,
+            0.0 - c.difference
         );
         let _ = writeln!(out, "{line}");
     }
-    if let Some(more) = o.compared.len().checked_sub(SHOWN + 1) {
-        let _ = writeln!(out, "  … and {} worse ones (--json lists all)", more + 1);
+    let left = o.compared.len() - shown.len();
+    if left > 0 {
+        let _ = writeln!(out, "  … and {left} others (--json)");
+    }
+    if shown.iter().any(|c| c.baseline.tuned) {
+        out.push_str("  * the best of its kind under this law and the trust rule\n");
+    }
+    if shown.iter().any(|c| !c.within) {
+        out.push_str("  † falls faster than the trust rule lets a design: no rival\n");
     }
     out.push('\n');
+}
+
+/// The best, and of every kind that is not among them its best; not what a tuned one says too.
+fn listed(compared: &[Comparison]) -> Vec<&Comparison> {
+    let kind = |c: &Comparison| std::mem::discriminant(&c.baseline.family);
+    let same =
+        |a: &Comparison, b: &Comparison| a.baseline.family.words() == b.baseline.family.words();
+    let mut shown: Vec<&Comparison> = Vec::new();
+    for c in compared {
+        let twice = !c.baseline.tuned && compared.iter().any(|t| t.baseline.tuned && same(t, c));
+        let new = shown.iter().all(|s| kind(s) != kind(c));
+        if !twice && (shown.len() < SHOWN || new) {
+            shown.push(c);
+        }
+    }
+    shown
 }
 
 /// What to type next, where a schedule was written.

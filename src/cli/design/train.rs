@@ -87,7 +87,7 @@ impl ForRun {
             thousands(from)
         );
         let mut out = item("design", &text);
-        out.push_str(&item("", &o.verdict.sentence));
+        out.push_str(&item("gain", &o.verdict.sentence));
         for warning in &o.warnings {
             out.push_str(&item("note", warning));
         }

@@ -66,11 +66,7 @@ pub(super) fn design(plan: &Plan, design: &Design) -> String {
         thousands(drop.round() as u64)
     );
     out += &item("trust", &text);
-    let text = format!(
-        "beside the usual schedules that keep this rule: {}",
-        design.sentence
-    );
-    out += &item("gain", &text);
+    out += &item("gain", &design.sentence);
     for warning in &design.warnings {
         out += &item("note", warning);
     }

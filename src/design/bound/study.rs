@@ -25,7 +25,7 @@ pub const STUDIES: &[(&str, &str)] = &[
         "the best base LR by cooldown fraction, against linear decay's",
     ),
     ("horizon-transfer", "ways to go on to a longer horizon"),
-    ("cosine-cycle", "cosines that are longer than the run"),
+    ("cosine-cycle", "what stopping a longer cosine early costs"),
     (
         "wsd-detail",
         "wsd against constant LR, 1/√T and its closed form",

@@ -55,7 +55,7 @@ fn the_momentum_law_is_held_back() {
     assert!(problem.allows(&found.lrs));
     let said = trust::held_back(&problem, &found.lrs).unwrap();
     assert!(
-        said.contains("tissue") && said.contains("drop faster"),
+        said.contains("tissue") && said.contains("would fall faster"),
         "{said}"
     );
 }

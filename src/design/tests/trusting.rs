@@ -2,10 +2,15 @@
 
 use super::*;
 use crate::curve::{LossCurve, LossKind, LrOrigin, Point, WarmUp};
-use crate::fit::{self, Fit, FitOptions};
+use crate::fit::{self, Fit, FitOptions, random};
 
 /// Losses that a law says of a run at 1e-3, with a ripple of 3e-3 nats that no law knows.
 fn curve(name: &str, lrs: Vec<f64>) -> LossCurve {
+    disturbed(name, lrs, |i| 3e-3 * ((i * i % 17) as f64 / 8.0 - 1.0))
+}
+
+/// The same with any other disturbance of its points.
+fn disturbed(name: &str, lrs: Vec<f64>, mut ripple: impl FnMut(usize) -> f64) -> LossCurve {
     let truth = model("mpl-no-gamma", LAWS[0].1);
     let steps: Vec<u64> = (150..=lrs.len() as u64).step_by(25).collect();
     let mut losses = vec![0.0; steps.len()];
@@ -13,7 +18,6 @@ fn curve(name: &str, lrs: Vec<f64>) -> LossCurve {
     truth
         .law
         .evaluate(&path, &truth.parameters, &mut losses, None);
-    let ripple = |i: usize| 3e-3 * ((i * i % 17) as f64 / 8.0 - 1.0);
     LossCurve {
         name: name.into(),
         points: steps
@@ -154,24 +158,93 @@ fn what_the_fit_cannot_support_is_refused() {
 
 #[test]
 fn the_rule_follows_what_was_fitted() {
-    // Nothing fitted, or gentle slopes: a fall over 5 % of the run, or over half of what is left.
-    assert_eq!(trust::rule(None, 10_000, 9000).largest_drop, 1.0 / 500.0);
-    assert_eq!(trust::rule(None, 10_000, 100).largest_drop, 1.0 / 50.0);
-    let gentle = fitted("mpl-no-gamma", &probes());
-    assert_eq!(
-        trust::rule(Some(&gentle), 10_000, 9000).largest_drop,
-        1.0 / 500.0
+    let steps = |fit: Option<&Fit>, free| 1.0 / trust::rule(fit, 10_000, free).largest_drop;
+    // Nothing fitted: a fall over 5 % of the run, or over what is left.
+    assert_eq!(steps(None, 9000).round(), 500.0);
+    assert_eq!(steps(None, 100).round(), 100.0);
+    let fit_to = |others: &[LossCurve]| fitted("mpl-no-gamma", &[&probes()[..1], others].concat());
+    let wsd = |share: f64| curve("cooled", lrs(3000, |x| ((1.0 - x) / share).min(1.0)));
+    // As steep as the curves are for their length: cooldowns over 20 % and over 2 % of 2,900 steps.
+    let usual = fit_to(&[wsd(0.2)]);
+    assert!((steps(Some(&usual), 9000) / 1933.0 - 1.0).abs() < 0.01);
+    let steep = fit_to(&[wsd(0.2), wsd(0.02)]);
+    assert!((steps(Some(&steep), 9000) / 193.0 - 1.0).abs() < 0.03);
+    // A usual cooldown is believed of a law that has seen a cosine; a jump shows steeper falls than that.
+    let cosine = curve(
+        "cosine",
+        lrs(3000, |x| 0.5 + 0.5 * (std::f64::consts::PI * x).cos()),
     );
-    // A cooldown over 2 % of a run allows as much; a jump allows nothing.
-    let mut curves = probes();
-    curves.push(curve("steep", lrs(3000, |x| (50.0 * (1.0 - x)).min(1.0))));
-    curves.push(curve(
-        "jump",
-        lrs(3000, |x| if x < 0.5 { 1.0 } else { 0.2 }),
-    ));
-    let steep = fitted("mpl-no-gamma", &curves);
-    let rule = trust::rule(Some(&steep), 10_000, 9000);
-    assert!((1.0 / rule.largest_drop - 193.0).abs() < 8.0, "{rule:?}");
-    assert_eq!(steep.curves[3].steepest, Some(0.0));
-    assert!((steep.curves[3].lowest_lr.unwrap() - 0.2).abs() < 1e-12);
+    let gentle = fit_to(std::slice::from_ref(&cosine));
+    assert_eq!(steps(Some(&gentle), 9000).round(), 2000.0);
+    let jump = curve("jump", lrs(3000, |x| if x < 0.5 { 1.0 } else { 0.2 }));
+    let jumped = fit_to(&[cosine, jump]);
+    assert_eq!(steps(Some(&jumped), 9000).round(), 500.0);
+    assert_eq!(jumped.curves[2].steepest, Some(0.0));
+    assert!((jumped.curves[2].lowest_lr.unwrap() - 0.2).abs() < 1e-12);
+}
+
+/// Of what is steeper than the rule lets a design be, the law is not believed, however well it speaks of it.
+#[test]
+fn baselines_beyond_the_rule_are_no_rivals() {
+    let mut problem = small("tissue", LAWS[4].1, 4000);
+    problem.limits.largest_drop = 1.0 / 1800.0;
+    let others = baselines(&problem);
+    let found = best(&problem, &others, KNOTS).unwrap();
+    let compared = trust::compare(None, &problem, (&found.lrs, found.loss), others);
+    let steeper = |c: &&trust::Comparison| !c.within && c.difference > 1e-4;
+    let short = compared.iter().find(steeper);
+    let short = short.expect("the law would have it steeper");
+    let rival = trust::rival(&compared);
+    assert!(
+        rival.within && rival.difference <= 1e-9,
+        "{}",
+        rival.baseline.family
+    );
+    for c in compared.iter().filter(|c| c.baseline.tuned) {
+        assert!(c.within, "{}", c.baseline.family);
+    }
+    let said = trust::judge(None, &problem, &found.lrs, short, 0).sentence;
+    assert!(said.starts_with("no gain"), "{said}");
+}
+
+#[test]
+fn a_final_loss_that_is_open_is_called_that() {
+    assert_eq!(trust::open(3.0, 0.05), None);
+    assert!(trust::open(2.0, 4.9).unwrap().contains("± 4.90 nats"));
+}
+
+/// Fits to probes with noise of 3 millinats a point, designs for twice their length, and what the law that made the probes
+/// says of the gains. 90 % intervals hold fewer than that, since these curves leave B, C and beta all but free along a ridge:
+/// 71 % where nothing is done about parameters on bounds. What is believed must be true all the same.
+#[test]
+fn intervals_of_gains_hold_the_truth() {
+    let truth = model("mpl-no-gamma", LAWS[0].1);
+    let (mut held, mut all, mut believed_wrongly) = (0, 0, 0);
+    for seed in 0..12 {
+        let mut rng = random::stream(seed, random::DRAWS, 0);
+        let mut noisy = |curve: &LossCurve| {
+            disturbed(&curve.name, curve.lrs.clone(), |_| {
+                3e-3 * random::normal(&mut rng)
+            })
+        };
+        let curves: Vec<LossCurve> = probes().iter().map(&mut noisy).collect();
+        let fit = fitted("mpl-no-gamma", &curves);
+        let problem = under(&fit, 6000, 1e-3);
+        let others = baselines(&problem);
+        let found = best(&problem, &others, KNOTS).unwrap();
+        let compared = trust::compare(Some(&fit), &problem, (&found.lrs, found.loss), others);
+        let judge = Problem::fresh(truth.clone(), problem.limits).unwrap();
+        let real = |c: &trust::Comparison| judge.loss(&found.lrs) - judge.loss(&c.baseline.lrs);
+        for c in compared.iter().filter(|c| !c.baseline.tuned) {
+            held += usize::from((real(c) - c.difference).abs() <= c.half_width.unwrap());
+            all += 1;
+        }
+        let rival = trust::rival(&compared);
+        let verdict = trust::judge(Some(&fit), &problem, &found.lrs, rival, 0);
+        believed_wrongly += usize::from(verdict.believable == Some(true) && real(rival) > 0.0);
+    }
+    println!("{held} of {all} intervals hold the truth; {believed_wrongly} wrongly believed");
+    let share = f64::from(held as u32) / f64::from(all as u32);
+    assert!((0.7..=1.0).contains(&share), "{held} of {all}");
+    assert!(believed_wrongly <= 1);
 }

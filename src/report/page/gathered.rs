@@ -42,11 +42,29 @@ impl Gathered {
                 None => all.notes.push(format!("{} has no step yet", run.name)),
             }
         }
+        // Reasons, each with the laws that share it.
+        let mut beyond: Vec<(String, Vec<&str>)> = Vec::new();
         for law in &all.laws {
+            if law.mixed() {
+                all.notes.push(format!(
+                    "{} was fitted to some curves with a loss at every step and some without: if these are training and \
+                     held-out losses, fit one kind of them (lehr fit --kind validation)",
+                    law.label
+                ));
+            }
             let mut row = Vec::with_capacity(all.runs.len());
             for run in &all.runs {
                 row.push(match Under::new(run, law) {
-                    Ok(under) => Some(under),
+                    Ok(under) => {
+                        if let Some(why) = under.beyond(law) {
+                            let reason = format!("may not hold for {}: {why}", run.name);
+                            match beyond.iter_mut().find(|(known, _)| *known == reason) {
+                                Some((_, laws)) => laws.push(&law.label),
+                                None => beyond.push((reason, vec![&law.label])),
+                            }
+                        }
+                        Some(under)
+                    }
                     Err(why) => {
                         let (law, run) = (&law.label, &run.name);
                         all.notes
@@ -57,6 +75,9 @@ impl Gathered {
             }
             all.under.push(row);
         }
+        let beyond = beyond.iter();
+        let beyond = beyond.map(|(reason, laws)| format!("{} {reason}", laws.join(", ")));
+        all.notes.extend(beyond);
         all
     }
 

@@ -57,16 +57,14 @@ pub fn summary(g: &Gathered) -> Vec<String> {
             law.of()
         );
         let at_end = under
-            .curve
-            .points
-            .last()
-            .filter(|p| run.finished() && p.step + law.bin() > run.horizon());
+            .measured_end(law, run.horizon())
+            .filter(|_| run.finished());
         if let Some(end) = at_end {
-            let off = end.loss - loss;
+            let off = end - loss;
             let _ = write!(
                 said,
                 "; measured {:.4}, {:.4} {}, {:.1} σ of one point’s noise",
-                end.loss,
+                end,
                 off.abs(),
                 if off < 0.0 { "lower" } else { "higher" },
                 off.abs() / law.noise(loss)
@@ -74,7 +72,42 @@ pub fn summary(g: &Gathered) -> Vec<String> {
         }
         out.push(said + ".");
     }
+    if let [run] = &g.runs[..] {
+        out.extend(foreseen(run, &g.finals[0]));
+    }
     out
+}
+
+/// The newest forecast of a run that goes on, or how well the one at half time foresaw the end.
+fn foreseen(run: &Run, finals: &Finals) -> Option<String> {
+    let told = || run.forecasts.iter().rev().filter(|f| f.loss.is_finite());
+    if run.finished() {
+        let f = told().find(|f| 2 * f.step <= run.horizon())?;
+        let off = finals.end() - f.loss;
+        return Some(format!(
+            "At step {}, the live law foresaw an end at {}; it was {:.4}, {:.4} {}.",
+            thousands(f.step),
+            f.words(),
+            finals.end(),
+            off.abs(),
+            if off < 0.0 { "lower" } else { "higher" }
+        ));
+    }
+    let f = told().next()?;
+    let mut said = format!(
+        "At step {}, the live law foresees an end at {}",
+        thousands(f.step),
+        f.words()
+    );
+    if let Some(c) = f.best_cooldown() {
+        let _ = write!(
+            said,
+            "; cooling down now over {} ends at {:.4}",
+            c.over(),
+            c.loss
+        );
+    }
+    Some(said + ".")
 }
 
 fn what(run: &Run) -> String {
@@ -91,6 +124,9 @@ fn what(run: &Run) -> String {
     }
     if let Some(schedule) = &f.schedule {
         parts.push(format!("under {}", schedule.describe()));
+    }
+    if let Some((step, _)) = &run.redesigned {
+        parts.push(format!("designed anew at step {}", thousands(*step)));
     }
     if let Some(seed) = f.seed {
         parts.push(format!("seed {seed}"));

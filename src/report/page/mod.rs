@@ -6,6 +6,7 @@
 
 mod gathered;
 mod head;
+mod live;
 pub mod pictures;
 mod tables;
 mod text;
@@ -17,9 +18,11 @@ use super::svg::{self, escape};
 use pictures::{Drawn, Picture};
 use std::fmt::Write;
 
-/// Units across of a picture over the page's width, of one over half of it, and of both on a phone.
-const WIDE: f64 = 960.0;
-const NARROW: f64 = 430.0;
+/// Units across of a picture over the page's width, of one over half of it, and of both on a phone: what they measure there, so
+/// that letters keep their size.
+const WIDE: f64 = 1000.0;
+const HALF: f64 = 480.0;
+const PHONE: f64 = 366.0;
 
 /// The whole file, for at least one run.
 pub fn draw(g: &Gathered, pictures: &[Picture]) -> String {
@@ -36,6 +39,7 @@ pub fn draw(g: &Gathered, pictures: &[Picture]) -> String {
             body += &tables::ends(g);
         }
     }
+    body += &live::told(g);
     body += &tables::parameters(g);
     if !small.is_empty() {
         let figures: String = small.into_iter().map(figure).collect();
@@ -57,7 +61,7 @@ pub fn draw(g: &Gathered, pictures: &[Picture]) -> String {
     )
 }
 
-/// A section with one picture: drawn at both widths, of which the page shows one, or, a small one, once.
+/// A section with one picture: drawn at two widths, of which the page shows one.
 fn figure(picture: &Picture) -> String {
     let Drawn::Chart(chart) = &picture.drawn else {
         return String::new();
@@ -71,16 +75,17 @@ fn figure(picture: &Picture) -> String {
         escape(&picture.heading),
         picture.id
     );
-    // Writing to a String cannot fail.
-    let _ = match picture.small {
-        true => write!(out, "{}", svg::inline(&chart, NARROW, &alt)),
-        false => write!(
-            out,
-            "<div class=\"wide\">{}</div>\n<div class=\"narrow\">{}</div>\n",
-            svg::inline(&chart, WIDE, &alt),
-            svg::inline(&chart, NARROW, &alt)
-        ),
+    let wide = match picture.small {
+        true => HALF,
+        false => WIDE,
     };
+    // Writing to a String cannot fail.
+    let _ = write!(
+        out,
+        "<div class=\"wide\">{}</div>\n<div class=\"narrow\">{}</div>\n",
+        svg::inline(&chart, wide, &alt),
+        svg::inline(&chart, PHONE, &alt)
+    );
     let _ = write!(
         out,
         "<figcaption>{}</figcaption>\n</figure>\n</section>\n",

@@ -3,6 +3,7 @@
 use super::Gathered;
 use super::head::number;
 use super::pictures::{Picture, shade};
+use crate::curve::LossKind;
 use crate::report::run::derived::paired;
 use crate::report::svg::escape;
 use crate::report::ticks::power;
@@ -10,8 +11,15 @@ use crate::report::words::{clock, count, thousands};
 use std::fmt::Write;
 use std::time::Duration;
 
-/// Cells are markup already; a column of words has a name that begins with `<`.
-fn table(id: &str, class: &str, caption: &str, columns: &[&str], rows: &[Row]) -> String {
+/// Cells are markup already; a column of words has a name that begins with `<`. A row without cells is a heading of those
+/// that follow.
+pub(super) fn table(
+    id: &str,
+    class: &str,
+    caption: &str,
+    columns: &[&str],
+    rows: &[Row],
+) -> String {
     let mut out = format!(
         "<p class=\"caption\" id=\"{id}-caption\">{}</p>\n<div class=\"scroll\" tabindex=\"0\" role=\"region\" \
          aria-labelledby=\"{id}-caption\">\n<table class=\"{class}\" aria-describedby=\"{id}-caption\">\n<thead><tr>",
@@ -29,6 +37,14 @@ fn table(id: &str, class: &str, caption: &str, columns: &[&str], rows: &[Row]) -
     }
     out += "</tr></thead>\n<tbody>\n";
     for (head, cells) in rows {
+        if cells.is_empty() {
+            let _ = writeln!(
+                out,
+                "<tr class=\"group\"><th scope=\"colgroup\" colspan=\"{}\">{head}</th></tr>",
+                columns.len()
+            );
+            continue;
+        }
         let _ = writeln!(
             out,
             "<tr><th scope=\"row\">{head}</th>{}</tr>",
@@ -39,23 +55,23 @@ fn table(id: &str, class: &str, caption: &str, columns: &[&str], rows: &[Row]) -
 }
 
 /// What stands at the left of a row, and its cells.
-type Row = (String, Vec<String>);
+pub(super) type Row = (String, Vec<String>);
 
-fn cell(text: impl AsRef<str>) -> String {
+pub(super) fn cell(text: impl AsRef<str>) -> String {
     format!("<td>{}</td>", escape(text.as_ref()))
 }
 
 /// Words that may take several lines.
-fn long(text: &str) -> String {
+pub(super) fn long(text: &str) -> String {
     format!("<td class=\"word long\">{}</td>", escape(text))
 }
 
-fn words(text: &str) -> String {
+pub(super) fn words(text: &str) -> String {
     format!("<td class=\"word\">{}</td>", escape(text))
 }
 
 /// A run's name behind its colour.
-fn named(g: &Gathered, key: usize) -> String {
+pub(super) fn named(g: &Gathered, key: usize) -> String {
     let name = escape(&g.runs[key].name);
     if g.single() {
         return name;
@@ -69,7 +85,7 @@ fn named(g: &Gathered, key: usize) -> String {
 }
 
 /// `+0.0123`, `−0.0040`
-fn signed(x: f64) -> String {
+pub(super) fn signed(x: f64) -> String {
     match x.is_finite() {
         false => "–".into(),
         true if x < 0.0 => format!("−{:.4}", -x),
@@ -93,7 +109,7 @@ pub(super) fn finals(g: &Gathered) -> String {
     if any_pair {
         columns.push("− a, paired");
     }
-    columns.extend(["Tokens", "FLOPs", "Time", "Seed", "<Schedule"]);
+    columns.extend(["Tokens", "FLOPs", "Time", "Seed"]);
     let first = g.finals[0].held_out.map(|h| h.1);
     let mut rows = Vec::new();
     for (key, (run, f)) in g.runs.iter().zip(&g.finals).enumerate() {
@@ -125,10 +141,9 @@ pub(super) fn finals(g: &Gathered) -> String {
         }));
         cells.push(cell(run.facts.seed.map_or("–".into(), |s| s.to_string())));
         let schedule = run.facts.schedule.as_ref().map(|s| s.describe());
-        cells.push(words(
-            &schedule.or(run.facts.scheduler.clone()).unwrap_or_default(),
-        ));
-        rows.push((named(g, key), cells));
+        let schedule = schedule.or(run.facts.scheduler.clone());
+        let below = schedule.map(|s| format!("<small>{}</small>", escape(&s)));
+        rows.push((named(g, key) + &below.unwrap_or_default(), cells));
     }
     let over: Vec<u64> = g.finals.iter().map(|f| f.over).collect();
     let (least, most) = (
@@ -154,29 +169,32 @@ pub(super) fn finals(g: &Gathered) -> String {
 pub(super) fn ends(g: &Gathered) -> String {
     let mut rows = Vec::new();
     for (law, row) in g.laws.iter().zip(&g.under) {
+        let of = format!("{}, {} loss", law.label, law.of());
+        let judged = row.iter().flatten().count();
+        if judged > 0 && !g.single() {
+            rows.push((escape(&of), Vec::new()));
+        }
         for (key, under) in row.iter().enumerate() {
             let Some(u) = under else { continue };
             let (loss, low, high) = u.end();
-            let last = u.curve.points.last();
-            let done = last.filter(|p| p.step + law.bin() > g.runs[key].horizon());
-            let of = format!("{}, {} loss", law.label, law.of());
+            let done = u.measured_end(law, g.runs[key].horizon());
             let cells = vec![
                 cell(number(loss)),
                 cell(format!("{} to {}", number(low), number(high))),
-                cell(done.map_or("–".into(), |p| number(p.loss))),
-                cell(done.map_or("–".into(), |p| signed(p.loss - loss))),
+                cell(done.map_or("–".into(), number)),
+                cell(done.map_or("–".into(), |end| signed(end - loss))),
                 cell(format!("{:.4}", u.scores.mae)),
                 cell(super::pictures::r2_written(u.scores.r2)),
             ];
             // The name of a single run stands above the page.
             rows.push(match g.single() {
                 true => (escape(&of), cells),
-                false => (named(g, key), [vec![words(&of)], cells].concat()),
+                false => (named(g, key), cells),
             });
         }
     }
-    let mut columns = vec![
-        "<Law",
+    let columns = [
+        if g.single() { "<Law" } else { "<Run" },
         "Predicted end",
         "90\u{a0}% interval",
         "Measured",
@@ -184,16 +202,17 @@ pub(super) fn ends(g: &Gathered) -> String {
         "MAE",
         "R²",
     ];
-    if !g.single() {
-        columns.insert(0, "<Run");
+    let mut caption = "Ends in nats a token; MAE and R² from the law’s first fitted step on. In-sample for the runs that the law \
+                       was fitted to."
+        .to_string();
+    if g.laws.iter().any(|l| l.kind == LossKind::TrainBatch) {
+        caption += " Measured training losses are means over the last twentieth, brought to the end along the law.";
     }
-    let caption = "Ends in nats a token; MAE and R² from the law’s first fitted step on. In-sample for the runs that the law \
-                   was fitted to.";
     match rows.is_empty() {
         true => String::new(),
         false => format!(
             "<section>\n<h2>Predicted ends</h2>\n{}</section>\n",
-            table("ends", "", caption, &columns, &rows)
+            table("ends", "", &caption, &columns, &rows)
         ),
     }
 }
@@ -268,10 +287,14 @@ pub(super) fn parameters(g: &Gathered) -> String {
     }
 }
 
-/// Four digits, powers of ten where the number is far from one.
+/// Four decimals or five digits, powers of ten where the number is far from one.
 fn short(x: f64) -> String {
     match x.abs() {
-        a if a == 0.0 || (1e-3..1e5).contains(&a) => format!("{x:.4}").replace('-', "−"),
+        0.0 => "0".into(),
+        a if (1e-3..1e5).contains(&a) => {
+            let decimals = 4 - a.log10().floor().clamp(0.0, 4.0) as usize;
+            format!("{x:.decimals$}").replace('-', "−")
+        }
         _ => power(x).replacen('-', "−", usize::from(x < 0.0)),
     }
 }

@@ -26,7 +26,14 @@ fn write_run(dir: &Path, steps: u64, text: &str) {
             log += &format!("{{\"step\":{s},\"val_loss\":{}}}\n", loss + 0.1);
             log += &format!("{{\"step\":{s},\"average\":\"window\",\"val_loss_wa\":{loss}}}\n");
             log += &format!(
-                "{{\"step\":{s},\"law\":{{\"forecast\":2.3,\"low\":2.2,\"high\":2.4,\"alarm\":{quoted}}}}}\n"
+                "{{\"step\":{s},\"law\":{{\"name\":{quoted},\"forecast\":2.3,\"low\":2.2,\"high\":2.4,\
+                 \"cooldown_now\":[{{\"fraction\":0.2,\"steps\":5,\"loss\":2.5}}]}}}}\n"
+            );
+            log += &format!(
+                "{{\"step\":{s},\"alarm\":{{\"kind\":{quoted},\"nats\":0.5,\"sigmas\":9}}}}\n"
+            );
+            log += &format!(
+                "{{\"step\":{s},\"decision\":{{\"kept\":false,\"schedule\":{quoted},\"why\":{quoted}}}}}\n"
             );
             log += &format!("{{\"step\":{s},\"prompt\":{quoted},\"sample\":{quoted}}}\n");
         }
@@ -49,7 +56,7 @@ fn balanced(html: &str) {
         let end = rest.find('>').expect("a tag ends");
         let tag = &rest[..end];
         rest = &rest[end + 1..];
-        assert!(tag.matches('"').count() % 2 == 0, "{tag}");
+        assert!(tag.matches('"').count().is_multiple_of(2), "{tag}");
         let name = tag.split([' ', '\n', '/']).find(|n| !n.is_empty()).unwrap();
         if tag.starts_with('/') {
             assert_eq!(open.pop(), Some(name), "closes {name}");
@@ -65,7 +72,7 @@ fn harmless(html: &str) {
     const TAGS: &str = "!doctype html head meta title style body main header footer section aside div p h1 h2 h3 dl dt dd small ul li \
         figure figcaption svg g line polyline polygon circle text table thead tbody tr th td span details summary pre b";
     const ATTRIBUTES: &str = "lang charset http-equiv content name class id role aria-label aria-labelledby aria-describedby \
-        aria-hidden tabindex scope title open viewBox width height font-family font-size text-anchor stroke-width \
+        aria-hidden tabindex scope colspan title open viewBox width height font-family font-size text-anchor stroke-width \
         stroke-dasharray points x y x1 y1 x2 y2 cx cy r html";
     let known = |list: &str, word: &str| list.split_whitespace().any(|w| w == word);
     for tag in html.split('<').skip(1) {

@@ -1,6 +1,6 @@
 //! What `run.toml` says of a run, read leniently: a report does not die of a key that a newer version wrote.
 
-use crate::schedule::{Schedule, ScheduleSpec, Shape};
+use crate::schedule::{Schedule, ScheduleSpec, Shape, Warmup};
 use std::path::Path;
 use toml::{Table, Value};
 
@@ -150,6 +150,19 @@ fn from_text(text: String) -> Facts {
         notes,
         text,
     }
+}
+
+/// The LRs of a file, over the run's steps; `None` where it cannot be read, or the run does not say how long it is.
+pub(super) fn table(path: &Path, facts: &Facts) -> Option<Schedule> {
+    let spec = ScheduleSpec {
+        shape: format!("table:{}", path.display()).parse().ok()?,
+        peak_lr: facts.schedule.as_ref().map_or(1.0, Schedule::peak_lr),
+        warmup: Warmup::Steps(0),
+        steps: facts.steps.filter(|s| *s <= MOST_STEPS)?,
+        tokens_per_step: facts.tokens_per_step,
+        compat: false,
+    };
+    Schedule::new(&spec).ok()
 }
 
 /// Whether version `v` (`major.minor.patch`) is above this program's.

@@ -82,6 +82,11 @@ impl Finals {
         })
     }
 
+    /// Where the run stands: the newest held-out loss, or of a run without evaluations that of training.
+    pub fn end(&self) -> f64 {
+        self.held_out.map_or(self.train, |e| e.1)
+    }
+
     /// Tokens a second while stepping; NaN where the log tells no speed.
     pub fn speed(&self) -> f64 {
         self.tokens as f64 / self.seconds
@@ -181,6 +186,10 @@ fn lrs(run: &Run, of: impl Fn(&Step) -> f64) -> Vec<f64> {
             .collect(),
         None => vec![f64::NAN; run.last_step().min(super::config::MOST_STEPS) as usize],
     };
+    if let Some((from, schedule)) = &run.redesigned {
+        let later = lrs.iter_mut().enumerate().skip(*from as usize);
+        later.for_each(|(s, lr)| *lr = schedule.lr(s as u64));
+    }
     for s in &run.steps {
         let place = s
             .step

@@ -1,6 +1,6 @@
 //! A run's directory as plain data, read as far as it goes and, while it grows, on from there.
 //!
-//! Everything comes from `metrics.jsonl` (steps, evaluations, averages, samples, forecasts) and `run.toml`. A run
+//! Everything comes from `metrics.jsonl` (steps, evaluations, averages, samples, what the live law told) and `run.toml`. A run
 //! whose `metrics.jsonl` is gone is read from `curve.csv` and `curve.val.csv`. A damaged line costs that line, and is
 //! told in [`Run::notes`]; a torn last one is still being written, and waits.
 
@@ -9,14 +9,17 @@ mod csv;
 pub mod derived;
 pub mod record;
 mod tail;
+pub mod told;
 pub mod under;
 
 use crate::error::{Error, Result};
+use crate::schedule::Schedule;
 use config::Facts;
-use record::{Average, Eval, Forecast, Record, Sample, Step};
+use record::{Average, Eval, Record, Sample, Step};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 use tail::Tail;
+use told::{Alarm, Decision, Forecast};
 
 /// A run, as of the last [`Run::poll`].
 #[derive(Debug)]
@@ -31,6 +34,10 @@ pub struct Run {
     pub averages: Vec<Average>,
     pub samples: Vec<Sample>,
     pub forecasts: Vec<Forecast>,
+    pub alarms: Vec<Alarm>,
+    pub decisions: Vec<Decision>,
+    /// The schedule that the newest decision put in place of the planned one, and the step from which it holds.
+    pub redesigned: Option<(u64, Schedule)>,
     tail: Tail,
     damage: Damage,
 }
@@ -74,6 +81,9 @@ impl Run {
             averages: Vec::new(),
             samples: Vec::new(),
             forecasts: Vec::new(),
+            alarms: Vec::new(),
+            decisions: Vec::new(),
+            redesigned: None,
             damage: Damage::default(),
         };
         run.poll()?;
@@ -98,6 +108,8 @@ impl Run {
             self.averages.clear();
             self.samples.clear();
             self.forecasts.clear();
+            self.alarms.clear();
+            self.decisions.clear();
             self.damage = Damage::default();
         }
         let mut lines = Vec::new();
@@ -115,7 +127,33 @@ impl Run {
                 }
             }
         }
+        self.take_redesigned();
         Ok(more || restarted)
+    }
+
+    /// Reads the schedule of the newest decision, unless it is known already. One that cannot be read changes nothing: the
+    /// learning rates logged are the truth, and what is to come stays as planned.
+    fn take_redesigned(&mut self) {
+        let newest = self.decisions.iter().rev().find(|d| !d.kept);
+        let Some(decision) = newest else {
+            self.redesigned = None;
+            return;
+        };
+        if self
+            .redesigned
+            .as_ref()
+            .is_some_and(|r| r.0 == decision.step)
+        {
+            return;
+        }
+        self.redesigned = None;
+        // A file in the run's own directory, and no other.
+        let name = decision.schedule.as_deref().map(Path::new);
+        let Some(name) = name.filter(|n| n.file_name() == Some(n.as_os_str())) else {
+            return;
+        };
+        let schedule = config::table(&self.dir.join(name), &self.facts);
+        self.redesigned = schedule.map(|schedule| (decision.step, schedule));
     }
 
     /// A step at or below the one before it is a resumed run's, whose records replace the earlier ones.
@@ -139,6 +177,14 @@ impl Run {
             Record::Forecast(s) => {
                 let step = s.step;
                 put(&mut self.forecasts, s, |e| e.step < step);
+            }
+            Record::Alarm(s) => {
+                let step = s.step;
+                put(&mut self.alarms, s, |e| e.step < step);
+            }
+            Record::Decision(s) => {
+                let step = s.step;
+                put(&mut self.decisions, s, |e| e.step < step);
             }
             Record::Unknown => self.damage.unknown += 1,
         }

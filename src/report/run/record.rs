@@ -1,5 +1,6 @@
 //! One line of `metrics.jsonl`, as a reader of logs takes it.
 
+use super::told::{Alarm, Decision, Forecast};
 use serde_json::{Map, Value};
 
 /// A trained step. What a line does not say, or says as `null`, is NaN.
@@ -56,22 +57,6 @@ pub struct Sample {
     pub text: String,
 }
 
-/// What the live law said of the run's end.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Forecast {
-    /// Completed steps when it was said.
-    pub step: u64,
-    /// Final loss, nats a token, and its interval; NaN where none was given.
-    pub loss: f64,
-    pub low: f64,
-    pub high: f64,
-    /// (share of the run so far that a cooldown begun now would take, the loss that it would end at).
-    pub cooldown_now: Vec<(f64, f64)>,
-    /// Standard deviation of one logged loss around the law; NaN where not given.
-    pub noise: f64,
-    pub alarm: Option<String>,
-}
-
 #[derive(Clone, Debug, PartialEq)]
 pub enum Record {
     Step(Step),
@@ -79,6 +64,8 @@ pub enum Record {
     Average(Average),
     Sample(Sample),
     Forecast(Forecast),
+    Alarm(Alarm),
+    Decision(Decision),
     /// A whole object of a kind that this version does not know.
     Unknown,
 }
@@ -94,7 +81,13 @@ pub fn parse(line: &[u8]) -> Result<Record, &'static str> {
     let number = |key: &str| number(line.get(key));
     let text = |key: &str| line.get(key).and_then(Value::as_str).map(str::to_string);
     if let Some(law) = line.get("law") {
-        return Ok(Record::Forecast(forecast(step, law)));
+        return Ok(Record::Forecast(Forecast::read(step, law)));
+    }
+    if let Some(alarm) = line.get("alarm") {
+        return Ok(Record::Alarm(Alarm::read(step, alarm)));
+    }
+    if let Some(decision) = line.get("decision") {
+        return Ok(Record::Decision(Decision::read(step, decision)));
     }
     if let Some(kind) = line.get("average") {
         let (kind, key) = match kind.as_str() {
@@ -138,23 +131,9 @@ pub fn parse(line: &[u8]) -> Result<Record, &'static str> {
     }))
 }
 
-fn number(value: Option<&Value>) -> f64 {
+/// NaN for what is not there or no number.
+pub(super) fn number(value: Option<&Value>) -> f64 {
     value.and_then(Value::as_f64).unwrap_or(f64::NAN)
-}
-
-fn forecast(step: u64, law: &Value) -> Forecast {
-    let of = |key: &str| number(law.get(key));
-    let cooldowns = law.get("cooldown_now").and_then(Value::as_array);
-    let cooldown = |entry: &Value| (number(entry.get("fraction")), number(entry.get("loss")));
-    Forecast {
-        step,
-        loss: of("forecast"),
-        low: of("low"),
-        high: of("high"),
-        cooldown_now: cooldowns.map_or(Vec::new(), |all| all.iter().map(cooldown).collect()),
-        noise: of("noise"),
-        alarm: law.get("alarm").and_then(Value::as_str).map(str::to_string),
-    }
 }
 
 impl Step {
@@ -185,13 +164,16 @@ mod tests {
         );
         let sample = parse(br#"{"step":3,"prompt":"a","sample":"b"}"#).unwrap();
         assert!(matches!(sample, Record::Sample(s) if s.prompt == "a" && s.text == "b"));
-        let law = br#"{"step":3,"law":{"forecast":2.1,"low":2,"high":2.2,"cooldown_now":[{"fraction":0.2,"loss":2.3}],"noise":0.01,"alarm":"a spike"}}"#;
-        let Ok(Record::Forecast(f)) = parse(law) else {
-            panic!("a forecast");
-        };
-        assert_eq!((f.loss, f.low, f.high), (2.1, 2.0, 2.2));
-        assert_eq!(f.cooldown_now, [(0.2, 2.3)]);
-        assert_eq!(f.alarm.as_deref(), Some("a spike"));
+        let told = [
+            r#"{"step":3,"law":{"forecast":2.1}}"#,
+            r#"{"step":3,"alarm":{"kind":"spike"}}"#,
+            r#"{"step":3,"decision":{"kept":true}}"#,
+        ];
+        let told = told.map(|line| parse(line.as_bytes()).unwrap());
+        assert!(matches!(
+            told,
+            [Record::Forecast(_), Record::Alarm(_), Record::Decision(_)]
+        ));
     }
 
     #[test]

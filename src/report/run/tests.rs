@@ -6,7 +6,7 @@ const CONFIG: &str = "[run]\nlehr_version = \"0.1.0\"\ndata_fingerprint = \"d\"\
 [train]\niterations = 100\nsequence_length = 8\nbatch_size = 8\ngrad_accumulation = 1\nseed = 7\n";
 
 fn line(step: u64, offset: f64) -> String {
-    let noise = if step % 2 == 0 { 0.1 } else { -0.1 };
+    let noise = if step.is_multiple_of(2) { 0.1 } else { -0.1 };
     format!(
         "{{\"step\":{step},\"lr\":0.01,\"loss\":{},\"grad_norm\":1,\"tokens\":{},\"tokens_per_second\":64}}\n",
         3.0 + noise + offset,
@@ -144,6 +144,38 @@ fn paired_runs_lose_the_noise_that_they_share() {
     let mut other = b;
     other.facts.seed = Some(8);
     assert_eq!(paired(&a, &other), None);
+}
+
+#[test]
+fn a_schedule_designed_anew_is_planned_from_then_on() {
+    let dir = run_dir(0.0);
+    let table: Vec<String> = (0..100)
+        .map(|s| format!("{}", 0.02 - 1e-4 * f64::from(s)))
+        .collect();
+    std::fs::write(
+        dir.path().join("schedule-0050.json"),
+        format!("{{\"lr\": [{}]}}", table.join(",")),
+    )
+    .unwrap();
+    let decided = |name: &str| {
+        let line =
+            format!("{{\"step\":50,\"decision\":{{\"kept\":false,\"schedule\":\"{name}\"}}}}\n");
+        let steps: String = (1..=60).map(|s| self::line(s, 0.0)).collect();
+        std::fs::write(dir.path().join("metrics.jsonl"), steps + &line).unwrap();
+        Run::open(dir.path()).unwrap()
+    };
+    let run = decided("schedule-0050.json");
+    let lrs = applied(&run);
+    // Logged, then as designed, not as planned.
+    assert_eq!((lrs.len(), lrs[55]), (100, 0.01));
+    assert!((lrs[80] - 0.012).abs() < 1e-12, "{}", lrs[80]);
+    let planned = run.facts.schedule.as_ref().unwrap().lr(80);
+    // Nothing outside the run's directory is read, and what is not there changes nothing.
+    for name in ["../schedule-0050.json", "/etc/passwd", "..", "none.json"] {
+        let run = decided(name);
+        assert!(run.redesigned.is_none());
+        assert_eq!(applied(&run)[80], planned);
+    }
 }
 
 #[test]

@@ -4,6 +4,8 @@ use super::Run;
 use super::derived::applied;
 use crate::curve::{LossCurve, LossKind, LrOrigin, Point, WarmUp, warmup_shown};
 use crate::fit::{self, Band, Fit, Scores};
+use crate::report::ticks::power;
+use crate::schedule::Shape;
 
 /// Points of a predicted curve.
 const POINTS: u64 = 300;
@@ -24,15 +26,19 @@ impl Law {
     /// `kind` as the user says, or else what the fitted curves look like: a loss at (nearly) every step is that of
     /// training batches.
     pub fn new(label: String, fit: Fit, kind: Option<LossKind>) -> Law {
-        let dense = |c: &fit::FittedCurve| {
-            (c.points as u64).saturating_mul(c.bin) * 2 >= c.steps.saturating_sub(fit.from)
-        };
-        let guessed = match !fit.curves.is_empty() && fit.curves.iter().all(dense) {
+        let guessed = match !fit.curves.is_empty() && fit.curves.iter().all(|c| dense(&fit, c)) {
             true => LossKind::TrainBatch,
             false => LossKind::Validation,
         };
         let kind = kind.unwrap_or(guessed);
         Law { label, fit, kind }
+    }
+
+    /// Whether some of the fitted curves look like training losses, and some do not.
+    pub fn mixed(&self) -> bool {
+        let all = self.fit.curves.iter();
+        let n = all.filter(|c| dense(&self.fit, c)).count();
+        (1..self.fit.curves.len()).contains(&n)
     }
 
     /// `held-out`, `training`.
@@ -61,6 +67,11 @@ impl Law {
             .unwrap_or(1)
             .max(1)
     }
+}
+
+/// Whether a fitted curve has a loss at (nearly) every step.
+fn dense(fit: &Fit, c: &fit::FittedCurve) -> bool {
+    (c.points as u64).saturating_mul(c.bin) * 2 >= c.steps.saturating_sub(fit.from)
 }
 
 /// What a law says of one run.
@@ -132,6 +143,50 @@ impl Under {
         (self.band.loss[i], self.band.low[i], self.band.high[i])
     }
 
+    /// Why the law may fail this run: a peak LR beyond those fitted. As the end of a sentence.
+    pub fn beyond(&self, law: &Law) -> Option<String> {
+        const SLACK: f64 = 1.02;
+        let peak = self.curve.lrs.iter().copied().fold(0.0, f64::max);
+        let fitted = law.fit.curves.iter().map(|c| c.peak_lr);
+        let (low, high) = fitted.fold((f64::INFINITY, 0.0), |(l, h), p| (p.min(l), p.max(h)));
+        if high <= 0.0 || (low / SLACK..=high * SLACK).contains(&peak) {
+            return None;
+        }
+        let seen = match low == high {
+            true => format!("{} alone", power(low)),
+            false => format!("{} to {}", power(low), power(high)),
+        };
+        Some(format!(
+            "its peak LR {} lies outside what was fitted ({seen})",
+            power(peak)
+        ))
+    }
+
+    /// Where the run ended, nats a token; `None` while it goes on. Of training losses, which single batches make noisy, the law
+    /// at the end with its mean difference over the last twentieth of the run.
+    pub fn measured_end(&self, law: &Law, horizon: u64) -> Option<f64> {
+        const LATE: f64 = 0.95;
+        let last = self.curve.points.last()?;
+        if last.step + law.bin() <= horizon {
+            return None;
+        }
+        if law.kind != LossKind::TrainBatch {
+            return Some(last.loss);
+        }
+        let points = self.curve.points.iter().zip(&self.predicted);
+        let from = (LATE * horizon as f64).min(last.step as f64);
+        let late = points.filter(|(p, _)| p.step as f64 >= from);
+        let off: Vec<f64> = late.map(|(p, said)| p.loss - said).collect();
+        Some(self.end().0 + off.iter().sum::<f64>() / off.len() as f64)
+    }
+
+    /// `(step, predicted)` at the points from `from` on.
+    pub fn line(&self) -> Vec<[f64; 2]> {
+        let points = self.curve.points.iter().zip(&self.predicted);
+        let points = points.filter(|(p, _)| p.step >= self.from);
+        points.map(|(p, said)| [p.step as f64, *said]).collect()
+    }
+
     /// `(step, (measured − predicted) / noise)` from `from` on.
     pub fn in_noise(&self, law: &Law) -> Vec<[f64; 2]> {
         let points = self.curve.points.iter().zip(&self.predicted);
@@ -157,6 +212,10 @@ fn measured(run: &Run, kind: LossKind) -> LossCurve {
     let last = points.last().map_or(0, |p| p.step as usize);
     lrs.resize(lrs.len().max(last), lrs.last().copied().unwrap_or(0.0));
     let warmup = match &run.facts.schedule {
+        // A table says its LRs and no more: its warm-up is what they show.
+        Some(schedule) if matches!(schedule.spec().shape, Shape::Table { .. }) => {
+            warmup_shown(&lrs).or(Some(0))
+        }
         Some(schedule) => Some(schedule.warmup_steps()),
         None => warmup_shown(&lrs),
     };

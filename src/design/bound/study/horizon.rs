@@ -5,6 +5,7 @@ use super::{
 };
 use crate::design::bound::schedules::Reference;
 use crate::error::Result;
+use crate::schedule::count;
 
 /// The horizon trained for, with wsd and this cooldown.
 const FIRST: usize = 4000;
@@ -116,7 +117,10 @@ pub fn transfer(problem: &Problem) -> Result<Study> {
         }
     }
     Ok(Study {
-        title: format!("From T = {FIRST}, wsd with a cooldown of {COOLDOWN}, to longer horizons"),
+        title: format!(
+            "From T = {}, wsd with a cooldown of {COOLDOWN}, to longer horizons",
+            count(FIRST as u64)
+        ),
         columns: vec![
             Column::new("steps", "T"),
             Column::new("naive", "naive"),
@@ -130,11 +134,15 @@ pub fn transfer(problem: &Problem) -> Result<Study> {
         ],
         rows,
         notes: vec![
-            format!("all but linear keep the base LR γ* = {gamma:.4e} of T = {FIRST}"),
             format!(
-                "naive: the same cooldown fraction; 2 stages: the LR times ρ from step {kept} on; adapted: a cooldown of c, \
+                "all but linear keep the base LR γ* = {gamma:.4e} of T = {}",
+                count(FIRST as u64)
+            ),
+            format!(
+                "naive: the same cooldown fraction; 2 stages: the LR times ρ from step {} on; adapted: a cooldown of c, \
                  which may begin before that step; cooldown: all after it; exact: the least Ω with that prefix; linear: \
-                 from scratch, at its own γ*"
+                 from scratch, at its own γ*",
+                count(kept as u64)
             ),
         ],
         picture: Picture {

@@ -4,6 +4,7 @@ use super::{Cell, Column, Line, Panel, Picture, Problem, Study, lr_line, omega_l
 use crate::design::bound::optimal::optimal;
 use crate::design::bound::{GradNorms, Iterate};
 use crate::error::Result;
+use crate::schedule::count;
 
 const STEPS: usize = 400;
 const SIX: [(&str, &str); 6] = [
@@ -198,7 +199,11 @@ pub fn optimal_schedule(problem: &Problem) -> Result<Study> {
             Cell::Text(format!("{last:.3e}")),
         ]);
         let peak = best.lrs.iter().copied().fold(0.0, f64::max);
-        let mut line = lr_line(&format!("T = {steps}"), &best.lrs, 1.0 / peak);
+        let mut line = lr_line(
+            &format!("T = {}", count(steps as u64)),
+            &best.lrs,
+            1.0 / peak,
+        );
         line.points.iter_mut().for_each(|p| p[0] /= steps as f64);
         lines.push(line);
     }

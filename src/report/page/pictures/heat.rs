@@ -20,10 +20,10 @@ pub fn shade(r2: f64) -> usize {
         .count()
 }
 
-/// Needs more than one cell, which a law's own picture says already.
+/// Of one law or of one run, the table of predicted ends says it already.
 pub(super) fn r2(g: &Gathered) -> Option<Picture> {
     let judged = g.under.iter().flatten().flatten().count();
-    if judged < 2 {
+    if judged < 2 || g.laws.len() < 2 || g.single() {
         return None;
     }
     Some(Picture {

@@ -1,17 +1,22 @@
-//! What laws say: against what was measured, and, while the run went on, of its end.
+//! What laws say, against what was measured.
 
 use super::super::gathered::Gathered;
 use super::heat::written;
-use super::{Drawn, Picture, chart, late_range, line, runs_legend, steps_axis, within};
+use super::{Drawn, Picture, chart, line, runs_legend, within};
 use crate::curve::{LossCurve, LossKind};
 use crate::fit::COVERAGE;
 use crate::report::fitted::{self, Drawn as Fitted};
+use crate::report::run::under::{Law, Under};
 use crate::report::{Axis, Data, Entry, Numbers, Panel, Scale, Series};
 
 /// 90 % of a normal noise lie within this many standard deviations.
 const WITHIN: f64 = 1.645;
 
-/// The first law against what was measured, and what it leaves in units of its noise.
+/// Measured dots of a run that several laws are drawn over.
+const MEASURED: usize = 7;
+
+/// The first law against what was measured of every run (of a single run: every law), and what it leaves in units of its
+/// noise.
 pub(super) fn law(g: &Gathered) -> Option<Picture> {
     let law = g.laws.first()?;
     let under = g.first_law();
@@ -27,54 +32,47 @@ pub(super) fn law(g: &Gathered) -> Option<Picture> {
             remark: String::new(),
         })
         .collect();
-    let mut chart = fitted::fit(format!("Measured against {}", law.label), &drawn);
-    // The schedules have a picture of their own.
+    let title = format!("Measured against {}", law.label);
+    let mut chart = fitted::fit(title, &drawn);
+    // The schedules have a picture of their own, and the differences follow in other units.
     chart.panels.remove(0);
-    let mut series = Vec::new();
-    let longest = under.iter().map(|(_, u)| u.curve.last_step()).max()? as f64;
-    // Keys as in the panel above: the order of those that the law speaks of.
-    for (key, (_, u)) in under.iter().enumerate() {
-        series.push(line(g, key, u.in_noise(law)));
-    }
-    let sizes = series
-        .iter()
-        .flat_map(|s| s.ys())
-        .map(f64::abs)
-        .filter(|v| v.is_finite());
-    let mut sizes: Vec<f64> = sizes.collect();
-    sizes.sort_by(f64::total_cmp);
-    // Where almost all of them lie.
-    let at = (sizes.len() as f64 * 0.99) as usize;
-    let reach = sizes
-        .get(at.min(sizes.len().saturating_sub(1)))
-        .copied()
-        .unwrap_or(1.0)
-        .max(2.0 * WITHIN)
-        * 1.1;
-    let band = vec![[0.0, -WITHIN, WITHIN], [longest, -WITHIN, WITHIN]];
-    series.push(Series::band(7, band));
-    let y = Axis::linear("measured − law, in σ of its noise", Numbers::Plain);
-    chart.panels.push(Panel {
-        y: y.within(-reach, reach),
-        height: 130.0,
-        rows: 7,
-        series,
-    });
+    chart.panels.truncate(1);
     // A run has one key and one letter on the whole page.
-    for series in chart.panels.iter_mut().flat_map(|p| &mut p.series) {
-        if !matches!(series.data, Data::Band(_)) {
-            series.key = under[series.key].0;
-        }
+    for series in &mut chart.panels[0].series {
+        series.key = under[series.key].0;
         series.lettered &= !g.single();
     }
-    for (entry, (key, u)) in chart.legend.iter_mut().zip(&under) {
-        let scores = format!("MAE {:.4}, R² {}", u.scores.mae, written(u.scores.r2));
-        entry.key = *key;
-        entry.text = match g.single() {
-            true => scores,
-            false => format!("{}: {scores}", within(&g.runs[*key].name, 30)),
+    chart.legend = under
+        .iter()
+        .map(|(key, u)| Entry {
+            key: *key,
+            text: format!("{}: {}", within(&g.runs[*key].name, 30), scores(u)),
+        })
+        .collect();
+    let mut left: Vec<Series> = under
+        .iter()
+        .map(|(key, u)| residuals(g, *key, u.in_noise(law)))
+        .collect();
+    let others = others(g);
+    if g.single() {
+        let text = |label: &str, u: &Under| match others.is_empty() {
+            true => scores(u),
+            false => format!("{label}: {}", scores(u)),
         };
+        chart.legend[0].text = text(&law.label, under[0].1);
+        for (key, law, u) in &others {
+            chart.panels[0].series.push(Series::line(*key, u.line()));
+            left.push(residuals(g, *key, u.in_noise(law)));
+            let text = text(&law.label, u);
+            chart.legend.push(Entry { key: *key, text });
+        }
+        let dots = chart.panels[0].series.iter_mut();
+        let dots = dots.filter(|s| matches!(s.data, Data::Dots(_)) && !others.is_empty());
+        dots.for_each(|s| s.key = MEASURED);
     }
+    reach_down(&mut chart.panels[0]);
+    let longest = under.iter().map(|(_, u)| u.curve.last_step()).max()? as f64;
+    chart.panels.push(leftovers(left, longest));
     let points = match (law.kind, law.bin()) {
         (LossKind::TrainBatch, bin) if bin > 1 => {
             format!("training losses, means of {bin} steps as in its fit")
@@ -82,13 +80,20 @@ pub(super) fn law(g: &Gathered) -> Option<Picture> {
         (LossKind::TrainBatch, _) => "training losses".into(),
         _ => "held-out losses".into(),
     };
+    let which = match (g.laws.len(), others.len()) {
+        (1, _) => law.label.clone(),
+        (n, 0) => format!("{}, the first of {n} laws,", law.label),
+        (_, others) => format!("{} laws", others + 1),
+    };
+    if !others.is_empty() {
+        chart.title = format!("Measured against {which}");
+    }
     Some(Picture {
         id: "law",
         heading: "Predicted against actual".into(),
         caption: format!(
-            "{} against {points}. Below, what it leaves: in thousandths of a nat, and in standard deviations σ of one point as \
-             its fit found them; a law that misses nothing keeps {:.0} % of the points inside the grey band.",
-            law.label,
+            "{which} against {points}. Below, what is left, in standard deviations σ of one point as the fit found them; a law \
+             that misses nothing keeps {:.0} % of the points inside the grey band.",
             COVERAGE * 100.0
         ),
         drawn: Drawn::Chart(chart),
@@ -96,80 +101,65 @@ pub(super) fn law(g: &Gathered) -> Option<Picture> {
     })
 }
 
-/// What the live law said of the end, step by step.
-pub(super) fn forecasts(g: &Gathered) -> Option<Picture> {
-    const ACTUAL: usize = 1;
-    let mut series = Vec::new();
-    let mut lines = Vec::new();
-    let mut ended = false;
-    let last = g.runs.iter().map(|r| r.horizon()).max()? as f64;
-    for (key, (run, finals)) in g.runs.iter().zip(&g.finals).enumerate() {
-        if run.forecasts.is_empty() {
-            continue;
-        }
-        let said = run.forecasts.iter();
-        let band = said.clone().map(|f| [f.step as f64, f.low, f.high]);
-        let points: Vec<[f64; 2]> = said.map(|f| [f.step as f64, f.loss]).collect();
-        series.push(Series::band(key, band.collect()));
-        series.push(line(g, key, points.clone()));
-        // The first intervals are wide, and would flatten the rest.
-        let later = run.forecasts.iter().skip(run.forecasts.len() / 3);
-        lines.push(
-            later
-                .flat_map(|f| [f.low, f.high].map(|y| [f.step as f64, y]))
-                .collect(),
-        );
-        lines.push(points);
-        if run.finished() {
-            let end = finals.held_out.map_or(finals.train, |e| e.1);
-            ended = true;
-            let actual = vec![[0.0, end], [last, end]];
-            let key = if g.single() { ACTUAL } else { key };
-            series.push(Series::line(key, actual.clone()));
-            lines.push(actual);
-        }
+/// Of a single run, the laws after the first that speak of the same losses, with their keys.
+fn others(g: &Gathered) -> Vec<(usize, &Law, &Under)> {
+    if !g.single() {
+        return Vec::new();
     }
-    if series.is_empty() {
-        return None;
+    let all = g.laws.iter().zip(&g.under).enumerate().skip(1);
+    let same = all.filter(|(_, (law, _))| law.kind == g.laws[0].kind);
+    same.filter_map(|(i, (law, row))| Some((i, law, row[0].as_ref()?)))
+        .filter(|(key, ..)| *key < MEASURED)
+        .collect()
+}
+
+fn scores(u: &Under) -> String {
+    format!("MAE {:.4}, R² {}", u.scores.mae, written(u.scores.r2))
+}
+
+/// The axis is that of what was measured; a law that ends lower is followed there, but not without end.
+fn reach_down(panel: &mut Panel) {
+    const MOST: f64 = 0.6;
+    let Some((low, high)) = panel.y.range else {
+        return;
+    };
+    let lowest = panel.series.iter().flat_map(|s| s.ys());
+    let lowest = lowest.filter(|y| y.is_finite()).fold(low, f64::min);
+    let spread = high - low;
+    if lowest < low {
+        panel.y.range = Some(((lowest - 0.04 * spread).max(low - MOST * spread), high));
     }
-    let mut y = Axis::linear("final loss, nats a token", Numbers::Plain);
-    y.range = late_range(&lines, last);
-    let mut chart = chart(
-        "What the live law said of the end",
-        String::new(),
-        steps_axis(g),
-    );
-    chart.panels.push(Panel {
-        y,
-        height: 220.0,
-        rows: 10,
+}
+
+/// A line, or, where it would only zigzag, dots.
+fn residuals(g: &Gathered, key: usize, points: Vec<[f64; 2]>) -> Series {
+    const MOST: usize = 100;
+    let dense = points.len() > MOST;
+    let mut series = line(g, key, points);
+    if let (true, Data::Line(points)) = (dense, &mut series.data) {
+        series.data = Data::Dots(std::mem::take(points));
+    }
+    series
+}
+
+/// Residuals in σ, over the band that should hold nine of ten.
+fn leftovers(mut series: Vec<Series>, longest: f64) -> Panel {
+    let sizes = series.iter().flat_map(|s| s.ys()).map(f64::abs);
+    let mut sizes: Vec<f64> = sizes.filter(|v| v.is_finite()).collect();
+    sizes.sort_by(f64::total_cmp);
+    // Where almost all of them lie.
+    let at = (sizes.len() as f64 * 0.99) as usize;
+    let far = sizes.get(at.min(sizes.len().saturating_sub(1)));
+    let reach = far.copied().unwrap_or(1.0).max(2.0 * WITHIN) * 1.1;
+    let band = vec![[0.0, -WITHIN, WITHIN], [longest, -WITHIN, WITHIN]];
+    series.push(Series::band(MEASURED, band));
+    let y = Axis::linear("measured − law, in σ of its noise", Numbers::Plain);
+    Panel {
+        y: y.within(-reach, reach),
+        height: 140.0,
+        rows: 7,
         series,
-    });
-    chart.legend = runs_legend(g);
-    if g.single() {
-        let entry = |key, text: &str| Entry {
-            key,
-            text: text.into(),
-        };
-        chart.legend.push(entry(0, "forecast of the end"));
-        if ended {
-            chart.legend.push(entry(ACTUAL, "where it ended"));
-        }
     }
-    Some(Picture {
-        id: "forecasts",
-        heading: "Forecasts of the end".into(),
-        caption: format!(
-            "The final loss as the live law foresaw it at each step, with its interval.{}",
-            match ended {
-                true =>
-                    " The level line is the held-out loss at the end (of a run without evaluations, the training loss).",
-                false => "",
-            }
-        ),
-        drawn: Drawn::Chart(chart),
-        small: false,
-    })
 }
 
 /// The loss above what no training takes away, against S₁, both logarithmic: a power law is a straight line there.
@@ -232,7 +222,7 @@ pub(super) fn reducible(g: &Gathered) -> Option<Picture> {
 /// `(S₁, loss − floor)` of a curve, means where it is dense.
 fn above(curve: &LossCurve, from: u64, floor: f64) -> Vec<[f64; 2]> {
     // Logarithmic: most points lie in the right half.
-    let width = (curve.last_step() / 100).max(1);
+    let width = (curve.last_step() / 50).max(1);
     let curve = curve.starting_at(from).binned(width);
     by_s1(
         &curve.lrs,

@@ -1,11 +1,12 @@
 //! What the runs measured: losses by step and by compute, and what averaging gained.
 
 use super::super::gathered::Gathered;
-use super::{Drawn, Picture, chart, late_range, line, runs_legend, steps_axis};
+use super::{Drawn, Picture, chart, happened, late_range, line, runs_legend, steps_axis};
+use crate::curve::LossKind;
 use crate::report::run::Run;
 use crate::report::run::derived::{bin_width, means};
 use crate::report::run::record::Kind;
-use crate::report::{Axis, Entry, Numbers, Panel, Scale, Series};
+use crate::report::{Axis, Data, Entry, Numbers, Panel, Scale, Series};
 
 /// Keys of a single run's picture.
 const TRAINING: usize = 0;
@@ -23,35 +24,83 @@ fn words(width: u64) -> String {
     }
 }
 
-/// Losses, with what the law says is to come.
+/// Losses, with what the law says is to come. Of several runs those of training and those held out lie apart.
 pub(super) fn loss(g: &Gathered) -> Option<Picture> {
     let longest = g.runs.iter().map(|r| r.last_step()).max()?;
     let width = bin_width(longest);
-    let mut all = Vec::new();
-    let mut series = Vec::new();
-    let evaluated = g.runs.iter().any(|r| !r.evals.is_empty());
-    for (key, run) in g.runs.iter().enumerate() {
-        let training = means(&run.steps, width, |s| s.loss);
-        let held_out = held_out(run);
-        if g.single() {
-            series.push(Series::line(TRAINING, training.clone()));
-            series.push(Series::line(HELD_OUT, held_out.clone()));
-            series.push(Series::dots(HELD_OUT, held_out.clone()));
-        } else {
-            series.push(line(g, key, training.clone()));
-            series.push(Series::dots(key, held_out.clone()));
-        }
-        all.push(training);
-        all.push(held_out);
-    }
-    let mut legend = runs_legend(g);
+    let coming = coming(g);
+    let mut chart = chart("Loss", String::new(), steps_axis(g));
+    chart.legend = runs_legend(g);
+    let training = g.runs.iter().map(|r| means(&r.steps, width, |s| s.loss));
+    let training: Vec<_> = training.collect();
+    let evaluated: Vec<_> = g.runs.iter().map(held_out).collect();
+    let any_evaluated = evaluated.iter().any(|e| !e.is_empty());
+    let mut panel = |label: String, height, rows, series: Vec<Series>| {
+        let drawn = series.iter().filter_map(|s| match &s.data {
+            Data::Line(points) => Some(points.clone()),
+            _ => None,
+        });
+        let mut y = Axis::linear(label, Numbers::Plain);
+        y.range = late_range(&drawn.collect::<Vec<_>>(), longest as f64);
+        chart.panels.push(Panel {
+            y,
+            height,
+            rows,
+            series,
+        });
+    };
     if g.single() {
-        legend.push(entry(TRAINING, words(width)));
-        if evaluated {
-            legend.push(entry(HELD_OUT, "held out".into()));
+        let mut series = vec![Series::line(TRAINING, training[0].clone())];
+        series.push(Series::line(HELD_OUT, evaluated[0].clone()));
+        series.push(Series::dots(HELD_OUT, evaluated[0].clone()));
+        series.extend(coming.iter().flat_map(|(_, series)| series.clone()));
+        series.extend(happened(g, true, true));
+        panel("loss, nats a token".into(), 330.0, 14, series);
+        chart.legend.push(entry(TRAINING, words(width)));
+        if any_evaluated {
+            chart.legend.push(entry(HELD_OUT, "held out".into()));
+        }
+        if !coming.is_empty() {
+            let text = "to come, with a 90 % band".into();
+            chart.legend.push(entry(FORECAST, text));
+        }
+    } else {
+        let of = |all: &[Vec<[f64; 2]>], kind: LossKind| -> Vec<Series> {
+            let lines = all.iter().enumerate();
+            let lines = lines.map(|(key, points)| line(g, key, points.clone()));
+            let coming = coming.iter().filter(|(of, _)| *of == kind);
+            lines
+                .chain(coming.flat_map(|(_, series)| series.clone()))
+                .collect()
+        };
+        let label = format!("{}, nats a token", words(width));
+        panel(label, 270.0, 14, of(&training, LossKind::TrainBatch));
+        if any_evaluated {
+            let mut series = of(&evaluated, LossKind::Validation);
+            let dots = evaluated.iter().enumerate();
+            series.extend(dots.map(|(key, points)| Series::dots(key, points.clone())));
+            panel("held out, nats a token".into(), 250.0, 12, series);
         }
     }
-    let mut forecast = false;
+    Some(Picture {
+        id: "loss",
+        heading: "Loss".into(),
+        caption: format!(
+            "Mean cross-entropy by step. The first fall is cut off at the top.{}",
+            match coming.is_empty() {
+                true => "",
+                false =>
+                    " The band is where the law’s curve lies, given what its fit does not know of its parameters.",
+            }
+        ),
+        drawn: Drawn::Chart(chart),
+        small: false,
+    })
+}
+
+/// What the first law says of the steps that runs have not yet made: band and line, and of which losses.
+fn coming(g: &Gathered) -> Vec<(LossKind, Vec<Series>)> {
+    let mut out = Vec::new();
     for (key, under) in g.first_law() {
         let done = g.runs[key].last_step();
         // What was measured needs no forecast.
@@ -60,49 +109,23 @@ pub(super) fn loss(g: &Gathered) -> Option<Picture> {
         if steps.len() < 2 {
             continue;
         }
-        forecast = true;
         let at = |i: &usize| under.steps[*i] as f64;
         let key = if g.single() { FORECAST } else { key };
         let band = steps
             .iter()
             .map(|i| [at(i), under.band.low[*i], under.band.high[*i]]);
-        let line: Vec<[f64; 2]> = steps.iter().map(|i| [at(i), under.band.loss[*i]]).collect();
-        series.push(Series::band(key, band.collect()));
-        series.push(Series::line(key, line.clone()));
-        all.push(line);
+        let line = steps.iter().map(|i| [at(i), under.band.loss[*i]]);
+        let both = vec![
+            Series::band(key, band.collect()),
+            Series::line(key, line.collect()),
+        ];
+        let kind = match g.laws[0].kind {
+            LossKind::TrainBatch => LossKind::TrainBatch,
+            _ => LossKind::Validation,
+        };
+        out.push((kind, both));
     }
-    if forecast && g.single() {
-        legend.push(entry(FORECAST, "to come, with a 90 % band".into()));
-    }
-    let mut y = Axis::linear("loss, nats a token", Numbers::Plain);
-    y.range = late_range(&all, longest as f64);
-    let subtitle = match g.single() {
-        true => String::new(),
-        false if evaluated => format!("lines: {}; dots: held out", words(width)),
-        false => words(width),
-    };
-    let mut chart = chart("Loss", subtitle, steps_axis(g));
-    chart.panels.push(Panel {
-        y,
-        height: 330.0,
-        rows: 14,
-        series,
-    });
-    chart.legend = legend;
-    Some(Picture {
-        id: "loss",
-        heading: "Loss".into(),
-        caption: format!(
-            "Mean cross-entropy by step. The first fall is cut off at the top.{}",
-            match forecast {
-                true =>
-                    " The band is where the law’s curve lies, given what its fit does not know of its parameters.",
-                false => "",
-            }
-        ),
-        drawn: Drawn::Chart(chart),
-        small: false,
-    })
+    out
 }
 
 fn entry(key: usize, text: String) -> Entry {
@@ -146,6 +169,7 @@ pub(super) fn compute(g: &Gathered) -> Option<Picture> {
 
 /// What averaging the weights gained: held-out loss minus the average's.
 pub(super) fn averages(g: &Gathered) -> Option<Picture> {
+    const LAGGING: f64 = 0.25;
     const KINDS: [(Kind, &str); 3] = [
         (Kind::Window, "last window"),
         (Kind::Best, "best run of windows"),
@@ -188,7 +212,14 @@ pub(super) fn averages(g: &Gathered) -> Option<Picture> {
         return None;
     }
     let mut y = Axis::linear("held out − averaged, 10⁻³ nats", Numbers::Plain);
-    let values = series.iter().flat_map(|s| s.ys());
+    // While the loss falls steeply an average lags far behind, which would flatten what comes after.
+    let longest = g.runs.iter().map(|r| r.last_step()).max()? as f64;
+    let late = |s: &Series| -> Vec<f64> {
+        let points = s.xs().into_iter().zip(s.ys());
+        let late = points.filter(|p| p.0 >= LAGGING * longest && p.1.is_finite());
+        late.map(|p| p.1).collect()
+    };
+    let values = series.iter().flat_map(late);
     // Zero is what a gain is read against.
     let (low, high) = values.fold((0.0f64, 0.0f64), |(l, h), v| (l.min(v), h.max(v)));
     if high > low {
@@ -204,14 +235,15 @@ pub(super) fn averages(g: &Gathered) -> Option<Picture> {
     });
     chart.legend = legend;
     let which = match g.single() {
-        true => "",
-        false => " of the best average",
+        true => "each average",
+        false => "the best average",
     };
     Some(Picture {
         id: "averages",
         heading: "Averaged weights".into(),
         caption: format!(
-            "How far the held-out loss{which} of averaged weights lies below that of the weights themselves: above zero, averaging gains."
+            "How far the held-out loss of {which} of the weights lies below that of the weights themselves: above zero, averaging \
+             gains. Early on, while averages lag far behind, they are cut off."
         ),
         drawn: Drawn::Chart(chart),
         small: true,

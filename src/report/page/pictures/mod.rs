@@ -16,6 +16,7 @@
 mod health;
 mod heat;
 mod laws;
+mod live;
 mod losses;
 mod schedules;
 
@@ -49,7 +50,7 @@ pub fn all(g: &Gathered) -> Vec<Picture> {
         losses::loss(g),
         schedules::schedule(g),
         laws::law(g),
-        laws::forecasts(g),
+        live::forecasts(g),
         heat::r2(g),
         losses::averages(g),
         laws::reducible(g),
@@ -108,6 +109,26 @@ fn steps_axis(g: &Gathered) -> Axis {
 fn line(g: &Gathered, key: usize, points: Vec<[f64; 2]>) -> Series {
     let line = Series::line(key, points);
     if g.single() { line } else { line.lettered() }
+}
+
+/// What happened to a single run: alarms and, where `decisions` are asked for, what was decided of the schedule.
+fn happened(g: &Gathered, alarms: bool, decisions: bool) -> Vec<Series> {
+    const ALARM: usize = 5;
+    const DECISION: usize = 3;
+    let [run] = &g.runs[..] else {
+        return Vec::new();
+    };
+    let alarmed = run.alarms.iter().filter(|_| alarms);
+    let alarmed: Vec<_> = alarmed.map(|a| (a.step as f64, a.label())).collect();
+    let decided = run.decisions.iter().filter(|_| decisions);
+    let decided: Vec<_> = decided
+        .map(|d| (d.step as f64, d.label().to_string()))
+        .collect();
+    let both = [(ALARM, alarmed), (DECISION, decided)];
+    both.into_iter()
+        .filter(|(_, marks)| !marks.is_empty())
+        .map(|(key, marks)| Series::marks(key, marks))
+        .collect()
 }
 
 fn chart(title: &str, subtitle: String, x: Axis) -> Chart {

@@ -1,7 +1,7 @@
 //! Learning rates: by step, by share of the run, and how much of them has been taken back.
 
 use super::super::gathered::Gathered;
-use super::{Drawn, Picture, chart, line, runs_legend, short, steps_axis};
+use super::{Drawn, Picture, chart, happened, line, runs_legend, short, steps_axis};
 use crate::report::run::derived::scheduled;
 use crate::report::ticks::nice_ceiling;
 use crate::report::{Axis, Chart, Entry, Numbers, Panel, Scale, Series};
@@ -42,7 +42,7 @@ pub(super) fn schedule(g: &Gathered) -> Option<Picture> {
         y: Axis::linear("learning rate", Numbers::Power).within(0.0, nice_ceiling(highest, 4)),
         height: 130.0,
         rows: 6,
-        series: series(g),
+        series: [series(g), happened(g, false, true)].concat(),
     });
     let mut logarithmic = Axis::linear("the same, logarithmic", Numbers::Power);
     logarithmic.scale = Scale::Log;
