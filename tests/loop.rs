@@ -209,7 +209,13 @@ fn a_failure_loses_only_itself(place: &Place) {
         "{said}"
     );
     let table = String::from_utf8(output.stdout).unwrap();
-    assert!(table.contains("its log:"), "{table}");
+    let words: Vec<&str> = table.split_whitespace().collect();
+    let words = words.join(" ");
+    assert!(
+        words.contains("(its log: out/runs/cosine-final-0"),
+        "{table}"
+    );
+    assert!(words.contains("cosine:final=0 has 1 of 2 seeds"), "{table}");
     assert_eq!(
         std::fs::read_dir(place.path("out/failures"))
             .unwrap()

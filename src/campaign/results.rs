@@ -116,7 +116,7 @@ pub struct Line {
 /// What came out.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Summary {
-    /// By actual loss.
+    /// By actual loss, on the seeds that each shares with the designed run.
     pub lines: Vec<Line>,
     /// Rank correlation of predicted and actual losses over the lines; none of fewer than three.
     pub spearman: Option<f64>,
@@ -161,11 +161,18 @@ impl Summary {
                 });
             }
         }
-        lines.sort_by(|a, b| a.actual.mean.total_cmp(&b.actual.mean));
-        let columns = |of: fn(&Line) -> f64| lines.iter().map(of).collect::<Vec<f64>>();
+        // Where a run failed, means are over different seeds; differences on the same seeds still compare.
+        let level = Mean::of(&designed.iter().map(|r| r.actual).collect::<Vec<_>>());
+        let level = |line: &Line| match (&line.over_designed, &level) {
+            (Some(over), Some(level)) => level.mean + over.mean,
+            _ => line.actual.mean,
+        };
+        lines.sort_by(|a, b| level(a).total_cmp(&level(b)));
+        let predicted: Vec<f64> = lines.iter().map(|l| l.predicted).collect();
+        let actual: Vec<f64> = lines.iter().map(level).collect();
         let best = lines.iter().find(|l| l.index > 0);
         Summary {
-            spearman: spearman(&columns(|l| l.predicted), &columns(|l| l.actual.mean)),
+            spearman: spearman(&predicted, &actual),
             error: (lines.iter().find(|l| l.index == 0)).map(|l| l.predicted - l.actual.mean),
             against_best: best
                 .and_then(|b| b.over_designed)

@@ -110,6 +110,17 @@ pub(super) fn words(plan: &Plan, done: &Done) -> String {
         );
     }
     out += &item("mean", &text);
+    let few = s.lines.iter().filter(|l| l.actual.seeds < seeds);
+    let few: Vec<String> = few
+        .map(|l| format!("{} has {} of {seeds} seeds", l.schedule, l.actual.seeds))
+        .collect();
+    if !few.is_empty() {
+        let text = format!(
+            "{}: its mean is over these, its place by the difference on them",
+            few.join(", ")
+        );
+        out += &item("note", &text);
+    }
     if let Some(error) = s.error {
         let rank = s.spearman.map_or(String::new(), |rho| {
             format!(
