@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use std::fmt::Write;
 
 /// Columns of a schedule's name.
-const NAME: usize = 30;
+const NAME: usize = 28;
 
 pub(super) fn law(plan: &Plan, fit: &Fit) -> String {
     let names = fit.law.parameters();
@@ -164,7 +164,7 @@ fn rows(out: &mut String, lines: &[Line], several_peaks: bool) {
     let peak = if several_peaks { "peak" } else { "" };
     let _ = writeln!(
         out,
-        "\n  {:<NAME$}{peak:>7}{:>10}{:>18}{:>13}",
+        "\n  {:<NAME$}{peak:>7}{:>10}{:>17}{:>16}",
         "schedule", "predicted", "actual", "over design"
     );
     for line in lines {
@@ -175,7 +175,7 @@ fn rows(out: &mut String, lines: &[Line], several_peaks: bool) {
         let over = line.over_designed.as_ref().map_or("–".into(), thousandths);
         let _ = writeln!(
             out,
-            "  {:<NAME$}{peak:>7}{:>10.4}{:>18}{over:>13}",
+            "  {:<NAME$}{peak:>7}{:>10.4}{:>17}{over:>16}",
             short(&line.schedule, NAME - 1),
             line.predicted,
             mean(&line.actual)
