@@ -5,6 +5,7 @@
 
 pub mod average;
 pub mod bench;
+pub mod campaign;
 pub mod cli;
 pub mod curve;
 pub mod design;

@@ -15,6 +15,7 @@ mod export;
 mod fit;
 mod flops;
 mod format;
+mod loop_;
 mod picture;
 mod predict;
 mod prepare;
@@ -56,6 +57,7 @@ enum Command {
     Fit(fit::Args),
     Predict(predict::Args),
     Design(design::Args),
+    Loop(loop_::Args),
     Compare(compare::Args),
     Bound(bound::Args),
     Flops(flops::Args),
@@ -108,6 +110,7 @@ fn run(command: Command) -> Result<()> {
         Command::Fit(args) => fit::run(args),
         Command::Predict(args) => predict::run(args),
         Command::Design(args) => design::run(args),
+        Command::Loop(args) => loop_::run(args),
         Command::Compare(args) => compare::run(args),
         Command::Bound(args) => bound::run(args),
         Command::Flops(args) => flops::run(args),

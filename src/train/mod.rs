@@ -7,10 +7,12 @@
 
 pub mod average;
 pub mod branch;
+pub mod cached;
 pub mod checkpoint;
 pub mod config;
 pub mod evaluate;
 pub mod export;
+pub mod failures;
 pub mod live;
 pub mod load;
 pub mod metrics;
@@ -19,6 +21,7 @@ pub mod run;
 mod run_file;
 pub mod rundir;
 pub mod setup;
+pub mod speed;
 pub mod start;
 pub mod trainer;
 

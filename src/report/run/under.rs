@@ -5,6 +5,7 @@ use super::derived::applied;
 use crate::curve::{LossCurve, LossKind, LrOrigin, Point, WarmUp, warmup_shown};
 use crate::fit::{self, Band, Fit, Scores};
 use crate::report::ticks::power;
+use crate::schedule::Shape;
 
 /// Points of a predicted curve.
 const POINTS: u64 = 300;
@@ -211,6 +212,10 @@ fn measured(run: &Run, kind: LossKind) -> LossCurve {
     let last = points.last().map_or(0, |p| p.step as usize);
     lrs.resize(lrs.len().max(last), lrs.last().copied().unwrap_or(0.0));
     let warmup = match &run.facts.schedule {
+        // A table says its LRs and no more: its warm-up is what they show.
+        Some(schedule) if matches!(schedule.spec().shape, Shape::Table { .. }) => {
+            warmup_shown(&lrs).or(Some(0))
+        }
         Some(schedule) => Some(schedule.warmup_steps()),
         None => warmup_shown(&lrs),
     };

@@ -9,9 +9,7 @@ use super::spec::Tailing;
 use super::suite::Model;
 use crate::error::{Error, Result};
 use crate::train::RunConfig;
-
-/// Characters of the hash in a directory's name: among a thousand cells the chance of one collision is 5·10⁻⁷.
-const HASH: usize = 10;
+use crate::train::cached::{self, named};
 
 /// One run.
 #[derive(Clone, Debug)]
@@ -139,10 +137,10 @@ pub(super) fn append(
         let trunk_index = cells.len();
         let base = || base(&trunk, model);
         // First what its bits at any step hang on, then how far it goes: see `pool`.
-        let family = with_hash(&name("trunk"), &base());
+        let family = named(&name("trunk"), &base());
         let key = format!("{family} {branches:?}");
         cells.push(Cell {
-            run: with_hash(&family, &key),
+            run: named(&family, &key),
             id: name("trunk"),
             model: index,
             seed,
@@ -163,7 +161,7 @@ pub(super) fn append(
             } = tailing;
             let key = format!("{}\ncooldown = {at}..{t} {decay} {final_ratio:?}", base());
             cells.push(Cell {
-                run: with_hash(&id, &key),
+                run: named(&id, &key),
                 id,
                 model: index,
                 seed,
@@ -184,7 +182,7 @@ pub(super) fn append(
             let id = name(&format!("{t}-cosine"));
             let key = format!("{}\niterations = {t}", self::base(&cosine, model));
             cells.push(Cell {
-                run: with_hash(&id, &key),
+                run: named(&id, &key),
                 id,
                 model: index,
                 seed,
@@ -222,32 +220,6 @@ fn branch_point(model: &Model, t: u64, tailing: &Tailing) -> Result<u64> {
     Ok(at)
 }
 
-/// What decides the results of a run besides its length: its configuration without what only says when to save and
-/// what to show, and the text it reads: by its fingerprint, wherever it lies.
 fn base(config: &RunConfig, model: &Model) -> String {
-    let mut table = config.to_table();
-    for section in ["checkpoint", "sample"] {
-        table.remove(section);
-    }
-    if config.law.redesign.is_empty() {
-        table.remove("law");
-    }
-    if !config.average.weight_average && !config.average.ema {
-        table.remove("average");
-    }
-    for (section, key) in [("eval", "every"), ("data", "path"), ("data", "cache")] {
-        if let Some(keys) = table.get_mut(section).and_then(|t| t.as_table_mut()) {
-            keys.remove(key);
-        }
-    }
-    if let Some(train) = table.get_mut("train").and_then(|t| t.as_table_mut()) {
-        train.remove("recompute");
-        train.remove("iterations");
-    }
-    format!("{table}\ndata = {}", model.data.fingerprint)
-}
-
-fn with_hash(id: &str, key: &str) -> String {
-    let hash = blake3::hash(key.as_bytes()).to_hex();
-    format!("{id}-{}", &hash.as_str()[..HASH])
+    cached::key(config, &model.data.fingerprint)
 }

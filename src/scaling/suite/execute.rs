@@ -9,10 +9,10 @@ use crate::error::{Error, Result};
 use crate::schedule::Tail;
 use crate::text::prepare::Progress;
 use crate::train::branch::{BranchPoint, Cooldown};
+use crate::train::cached;
 use crate::train::run::{Observer, Run};
 use crate::train::rundir::step_dir;
 use crate::train::start::StartOptions;
-use std::fs::{File, TryLockError};
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
@@ -49,7 +49,7 @@ pub fn run(
 ) -> Result<Vec<Outcome>> {
     let out = &suite.spec.out;
     std::fs::create_dir_all(out).map_err(|e| Error::io("create the directory", out, e))?;
-    let _lock = lock(out)?;
+    let _lock = cached::lock(out, "suite.lock")?;
     let mut outcomes: Vec<Outcome> = Vec::new();
     for (index, cell) in suite.cells.iter().enumerate() {
         let outcome = if suite.state(cell) == State::Finished {
@@ -120,14 +120,8 @@ fn train(
         )));
     }
     let dir = suite.dir(cell);
-    let mut run = match suite.state(cell) {
-        State::Begun(_) | State::Finished => Run::resume(&dir, progress)?,
-        State::New => start(suite, cell, &dir, progress)?,
-    };
-    if !run.is_finished() {
-        run.train(observer, stop)?;
-    }
-    Ok(())
+    let begin = |progress: &mut dyn Progress| start(suite, cell, &dir, progress);
+    cached::finish(&dir, begin, observer, progress, stop)
 }
 
 fn start(suite: &Suite, cell: &Cell, dir: &Path, progress: &mut dyn Progress) -> Result<Run> {
@@ -184,23 +178,4 @@ pub fn failures(suite: &Suite, outcomes: &[Outcome]) -> Vec<Failure> {
             Some(Failure { cell, why })
         })
         .collect()
-}
-
-/// One process runs a suite at a time; however it ends, the system releases the lock.
-fn lock(out: &Path) -> Result<File> {
-    let path = out.join("suite.lock");
-    let lock = File::options()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(&path)
-        .map_err(|e| Error::io("open", &path, e))?;
-    match lock.try_lock() {
-        Ok(()) => Ok(lock),
-        Err(TryLockError::WouldBlock) => Err(Error::input(format!(
-            "{} is in use by a live process; wait for it to end",
-            out.display()
-        ))),
-        Err(TryLockError::Error(e)) => Err(Error::io("lock", &path, e)),
-    }
 }

@@ -12,7 +12,6 @@ pub mod cell;
 pub mod cost;
 pub mod execute;
 pub mod failures;
-mod measure;
 pub mod missing;
 pub mod plan;
 mod pool;

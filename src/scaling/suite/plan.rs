@@ -2,10 +2,10 @@
 
 use super::cell::Cell;
 use super::cost::Cost;
-use super::measure;
 use super::missing::few;
 use super::pool;
 use super::suite::{Model, State, Suite};
+use crate::train::speed;
 use serde::Serialize;
 
 /// One size of a plan.
@@ -100,12 +100,16 @@ fn anew(suite: &Suite) -> Option<String> {
     ))
 }
 
+fn seconds_per_token(model: &Model) -> Option<f64> {
+    speed::seconds_per_token(&model.config, model.data.vocab_size, model.flops_per_token)
+}
+
 fn row(suite: &Suite, index: usize, model: &Model, clock: bool) -> Row {
     let cells = || suite.cells.iter().filter(move |c| c.model == index);
     let steps = cells().map(Cell::own_steps).sum();
     let left = |c: &&Cell| suite.state(c) != State::Finished;
     let to_do = cells().filter(left).count();
-    let measured = (clock && to_do > 0).then(|| measure::seconds_per_token(model));
+    let measured = (clock && to_do > 0).then(|| seconds_per_token(model));
     let per_token = measured.flatten();
     let seconds = |of: f64| cells().map(|c| seconds_left(suite, c, of)).sum();
     Row {

@@ -6,7 +6,8 @@ use super::failures::Failure;
 use super::suite::{State, Suite};
 use crate::error::{Error, Result};
 use crate::files;
-use crate::train::rundir::{CURVE_FILE, VAL_CURVE_FILE};
+use crate::train::cached::final_loss;
+use crate::train::rundir::CURVE_FILE;
 use serde::Serialize;
 use std::path::Path;
 
@@ -67,23 +68,11 @@ fn finished(suite: &Suite, cell: &Cell) -> Result<Finished> {
         params: model.params.with_head as u64,
         tokens: cell.steps * model.tokens_per_step,
         flops: model.flops(cell.steps),
-        loss: final_loss(&dir.join(VAL_CURVE_FILE), cell.steps)?,
+        loss: final_loss(&dir, cell.steps)?,
         steps: cell.steps,
         peak_lr: cell.config.schedule.peak_lr,
         run: format!("runs/{}", cell.run),
     })
-}
-
-/// The held-out loss that a run logged after step `steps`.
-fn final_loss(path: &Path, steps: u64) -> Result<f64> {
-    let text = std::fs::read_to_string(path).map_err(|e| Error::io("read", path, e))?;
-    let loss = text.lines().rev().find_map(|line| {
-        let mut fields = line.split(',');
-        let step: u64 = fields.next()?.parse().ok()?;
-        let loss: f64 = fields.next()?.parse().ok()?;
-        (step == steps).then_some(loss)
-    });
-    loss.ok_or_else(|| Error::corrupt(path, format!("it has no loss after step {steps}")))
 }
 
 /// Writes `results.csv`.

@@ -9,10 +9,11 @@ use crate::schedule::Warmup;
 use crate::text::loader::Loader;
 use crate::text::prepare::Progress;
 use crate::train::RunConfig;
+use crate::train::cached;
+pub use crate::train::cached::State;
 use crate::train::config::DataSection;
 use crate::train::evaluate::HeldOut;
 use crate::train::recipe::Layers;
-use crate::train::rundir::{FINAL_DIR, RUN_FILE, saved_steps};
 use crate::train::setup::Source;
 use std::path::PathBuf;
 use toml::Value;
@@ -69,15 +70,6 @@ pub struct Data {
     pub train_tokens: u64,
     pub val_tokens: u64,
     pub fingerprint: String,
-}
-
-/// How far a cell is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum State {
-    New,
-    /// Saved up to this step.
-    Begun(u64),
-    Finished,
 }
 
 impl Suite {
@@ -137,17 +129,7 @@ impl Suite {
 
     /// How far a cell is, by its directory.
     pub fn state(&self, cell: &Cell) -> State {
-        let dir = self.dir(cell);
-        if dir.join(FINAL_DIR).exists() {
-            return State::Finished;
-        }
-        match dir.join(RUN_FILE).exists() {
-            false => State::New,
-            true => {
-                let saved = saved_steps(&dir).unwrap_or_default();
-                State::Begun(saved.last().copied().unwrap_or(0).max(cell.first_step()))
-            }
-        }
+        cached::state(&self.dir(cell), cell.first_step())
     }
 
     /// The cell of an id, with or without its hash.

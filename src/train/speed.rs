@@ -1,9 +1,9 @@
 //! How fast this machine trains a model: a few steps on random tokens.
 
-use super::suite::Model;
+use super::RunConfig;
+use super::setup::{Start, initial_model};
+use super::trainer::Trainer;
 use crate::text::loader::{MicroBatch, StepBatch};
-use crate::train::setup::{Start, initial_model};
-use crate::train::trainer::Trainer;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use std::time::Instant;
@@ -18,10 +18,14 @@ const SECONDS: f64 = 0.4;
 /// Seconds that training takes a token; `None` where the model is too large to be tried here.
 ///
 /// By the median step: evaluations, checkpoints and the start of a run are not in it.
-pub fn seconds_per_token(model: &Model) -> Option<f64> {
-    let mut config = model.config.clone();
+pub fn seconds_per_token(
+    config: &RunConfig,
+    vocab_size: usize,
+    flops_per_token: f64,
+) -> Option<f64> {
+    let mut config = config.clone();
     let length = config.train.sequence_length;
-    let sequence = model.flops_per_token * length as f64;
+    let sequence = flops_per_token * length as f64;
     if sequence > LARGEST_SEQUENCE {
         return None;
     }
@@ -29,7 +33,6 @@ pub fn seconds_per_token(model: &Model) -> Option<f64> {
     config.train.batch_size = rows.clamp(1, config.train.batch_size);
     config.train.grad_accumulation = 1;
     config.train.iterations = config.train.iterations.max(100);
-    let vocab_size = model.data.vocab_size;
     let (sizes, params) = initial_model(&config, vocab_size, &Start::Seed).ok()?;
     let batch = random_batch(config.train.batch_size, length, vocab_size);
     let mut trainer = Trainer::new(config.clone(), sizes, params).ok()?;
