@@ -62,7 +62,7 @@ fn a_run_says_where_it_will_end() {
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(output.status.success(), "{said}");
     assert!(said.contains("law ends at"), "{said}");
-    assert!(said.contains("halfway, the law had forecast"), "{said}");
+    assert!(said.contains("halfway, the law forecast"), "{said}");
     assert!(said.lines().all(|l| l.chars().count() <= 80), "{said}");
     let told = lines(&place, "run", "law");
     // From the second evaluation on, unless there were too few losses to fit; a look behind.

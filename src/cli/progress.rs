@@ -158,20 +158,16 @@ fn loss_in_words(eval: &EvalRecord) -> String {
 
 /// What the law had said halfway, and what it cost.
 fn say_law(law: &Account, summary: &Summary) {
+    let share = 100.0 * law.fitting.as_secs_f64() / summary.averages.stepping.as_secs_f64();
     if let Some(midway) = law.midway {
         say!(
-            "      halfway, the law had forecast {midway:.4} ({:+.4})",
+            "      halfway, the law forecast {midway:.4} ({:+.4}); fits took {share:.2} % of the time",
             midway - summary.eval.val_loss
         );
     }
-    let share = 100.0 * law.fitting.as_secs_f64() / summary.averages.stepping.as_secs_f64();
-    // What nobody notices is not worth a line.
     if share >= 1.0 {
-        say!(
-            "      the law's fits took {share:.1} % of the steps' time ({:.1} s waited for);\n      \
-             --live-law off leaves them out",
-            law.waiting.as_secs_f64()
-        );
+        let waited = law.waiting.as_secs_f64();
+        say!("      --live-law off leaves the fits out ({waited:.1} s were waited for)");
     }
 }
 

@@ -204,7 +204,7 @@ pub fn run(name: &str, problem: &Problem) -> Result<Study> {
 /// Points of a drawn curve.
 const DRAWN: usize = 400;
 
-/// LRs of `gamma` times a unit schedule, at most about [`DRAWN`] of them; x is the number of steps taken with the LR's.
+/// LRs of `gamma` times a unit schedule, at most about 400 of them; x is the number of steps taken with the LR's.
 pub fn lr_line(name: &str, lrs: &[f64], gamma: f64) -> Line {
     let points = std::iter::once(1).chain(points(lrs.len(), DRAWN));
     let mut points: Vec<[f64; 2]> = points.map(|t| [t as f64, gamma * lrs[t - 1]]).collect();

@@ -1,7 +1,7 @@
 //! A report as one HTML file: no network, no scripts, light and dark, at any width, printable.
 //!
 //! [`Gathered`] is what there is, [`pictures`] makes charts of it, [`draw`] the page. Whatever comes from a file passes
-//! [`escape`](super::svg::escape); and the page forbids scripts and anything fetched, so that a hostile name could not do
+//! [`escape`]; and the page forbids scripts and anything fetched, so that a hostile name could not do
 //! harm even so.
 
 mod gathered;
