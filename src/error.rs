@@ -29,6 +29,9 @@ pub enum Error {
     /// The user asked to stop (Ctrl-C); everything worth keeping has been saved.
     #[error("{0}")]
     Interrupted(String),
+    /// The run has ended early because it was told to under a condition that holds; everything has been saved.
+    #[error("{0}")]
+    Ended(String),
 }
 
 impl Error {
@@ -55,10 +58,12 @@ impl Error {
         Error::Backend(source.into())
     }
 
-    /// The process exit code: 130 as shells report Ctrl-C, otherwise 1 (clap itself exits with 2).
+    /// The process exit code: 130 as shells report Ctrl-C, 3 of a run that a condition ended, otherwise 1 (clap itself
+    /// exits with 2).
     pub fn exit_code(&self) -> u8 {
         match self {
             Error::Interrupted(_) => 130,
+            Error::Ended(_) => 3,
             _ => 1,
         }
     }

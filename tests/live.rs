@@ -186,10 +186,15 @@ fn a_run_that_will_not_do_ends_early_and_can_go_on() {
     ]);
     let output = place.train("run", &flags).output().unwrap();
     let said = String::from_utf8(output.stderr).unwrap();
-    assert!(said.contains("forecast to end at"), "{said}");
-    assert!(said.contains("everything is saved"), "{said}");
+    assert_eq!(output.status.code(), Some(3), "{said}");
+    let flat = said.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(flat.contains("everything is saved"), "{said}");
     let trained = lrs(&place, "run").len();
-    assert!(trained < 120, "{trained}");
+    assert!((24..120).contains(&trained), "{trained}");
+    // A branch is not ended by the trunk's condition.
+    let from = format!("checkpoints/run@{trained}");
+    let mut cooldown = place.lehr(&["cooldown", "--from", &from, "--name", "branch"]);
+    cooldown.args(["--steps", "40"]).assert().success();
     let path = place.run("run").join("run.toml");
     let text = std::fs::read_to_string(&path).unwrap();
     std::fs::write(&path, text.replace("forecast>0.5", "")).unwrap();
@@ -221,12 +226,47 @@ fn without_the_law_a_run_has_the_same_bits() {
 }
 
 #[test]
+fn a_probe_that_is_gone_changes_nothing() {
+    let place = Place::new();
+    probe(&place);
+    let flags = with(&["--law-probes", "checkpoints/probe"]);
+    place.train("whole", &flags).assert().success();
+    place.train("other", &flags).assert().success();
+    // As a process that was killed after its checkpoint at step 63 left it.
+    let run = place.run("other");
+    std::fs::remove_dir_all(run.join("final")).unwrap();
+    for entry in std::fs::read_dir(&run).unwrap() {
+        let path = entry.unwrap().path();
+        if path.ends_with("step-00000120") {
+            std::fs::remove_dir_all(path).unwrap();
+        }
+    }
+    std::fs::remove_dir_all(place.run("probe")).unwrap();
+    let mut resume = place.lehr(&["resume"]);
+    resume.arg(&run).current_dir("/").assert().success();
+    let plain = |run: &str| {
+        let all = results(&place.run(run));
+        all.into_iter()
+            .filter(|(n, _)| !n.starts_with("step-"))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(plain("whole"), plain("other"));
+}
+
+#[test]
 fn bad_input_is_one_sentence() {
     let place = Place::new();
+    let other = ["--n-embd", "32", "--iterations", "20", "--lr", "1e-2"];
+    place.train("wide", &other).assert().success();
     for (flags, word) in [
         (&["--stop-when", "loss>3"][..], "forecast>LOSS"),
         (&["--live-law", "moon"], "law.law"),
         (&["--law-probes", "nowhere"], "law.probes"),
+        (&["--law-probes", "checkpoints/wide"], "model.n_embd is 32"),
+        (
+            &["--redesign-at", "0.5", "--eval-interval", "50"],
+            "eval.every",
+        ),
         (&["--redesign-at", "1.5"], "below 1"),
         (&["--redesign-at", "0.6,0.3"], "must rise"),
         (

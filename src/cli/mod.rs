@@ -75,7 +75,7 @@ pub fn main() -> ExitCode {
         Err(e) => {
             match &e {
                 // What the user asked for is no error, but no success either.
-                Error::Interrupted(what) if what.is_empty() => {}
+                Error::Interrupted(what) | Error::Ended(what) if what.is_empty() => {}
                 Error::Interrupted(what) => eprintln!("{what}"),
                 e => eprintln!("error: {e}"),
             }

@@ -130,7 +130,7 @@ impl Screen {
         if let Some(bar) = self.bar.take() {
             bar.finish_and_clear();
         }
-        say!("{what}");
+        say!("{}", wrap(what, WIDTH, ""));
         say!("next  {} resume {}", super::invocation(), dir.display());
     }
 }
@@ -338,9 +338,14 @@ impl Observer for Screen {
         self.told = r.step;
         let half = 0.5 * (f.high - f.low);
         let now = f.cooldown_now.last().map_or(String::new(), |c| {
-            let share = schedule::percent(c.fraction);
-            format!("; cooled down now over {share}, at {:.4}", c.loss)
+            let (share, half) = (schedule::percent(c.fraction), 0.5 * (c.high - c.low));
+            let from = thousands(f.fitted_to);
+            format!("; {share} cooldown from {from}: {:.4} ± {half:.4}", c.loss)
         });
+        let now = match f.describes {
+            true => now,
+            false => ", but does not describe the run so far".into(),
+        };
         self.print(&format!(
             "{:>6}  law ends at {:.4} ± {half:.4}{now}",
             r.step, f.forecast

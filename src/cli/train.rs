@@ -263,6 +263,11 @@ pub fn train(mut run: Run) -> Result<Summary> {
             screen.stopped(&what, run.dir());
             Err(Error::Interrupted(String::new()))
         }
+        Err(Error::Ended(what)) => {
+            screen.stopped(&what, run.dir());
+            eprintln!("      once law.stop_when in its run.toml is \"\"");
+            Err(Error::Ended(String::new()))
+        }
         outcome => {
             let summary = outcome?;
             screen.finish(&summary);

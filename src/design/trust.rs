@@ -205,18 +205,21 @@ pub fn compare(
     designed: (&[f64], f64),
     baselines: Vec<Candidate>,
 ) -> Vec<Comparison> {
-    let span = designed.0.len().div_ceil(2000);
-    let own = problem.path(designed.0, span);
     let compared = baselines.into_iter().map(|baseline| Comparison {
         difference: designed.1 - baseline.loss,
-        half_width: fit.map(|fit| {
-            let other = problem.path(&baseline.lrs, span);
-            narrow(fit) * fit.interval_factor() * fit.difference(&own, &other).1
-        }),
+        half_width: fit.map(|fit| difference(fit, problem, designed.0, &baseline.lrs).1),
         within: keeps(problem, &baseline.lrs),
         baseline,
     });
     compared.collect()
+}
+
+/// Predicted final loss under the LRs `a` minus that under `b`, nats, and the half-width of its 90 % interval from what the
+/// fit does not know of its parameters.
+pub fn difference(fit: &Fit, problem: &Problem, a: &[f64], b: &[f64]) -> (f64, f64) {
+    let span = a.len().div_ceil(2000);
+    let (mean, sd) = fit.difference(&problem.path(a, span), &problem.path(b, span));
+    (mean, narrow(fit) * fit.interval_factor() * sd)
 }
 
 /// Where a parameter lies on a bound, the linearised intervals hold it there and come out too narrow: of 192 of them, from

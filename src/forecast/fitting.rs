@@ -15,13 +15,13 @@ const BINS: u64 = 100;
 const SEARCH_AGAIN: f64 = 1.1;
 /// Cooldowns from here, as shares of the steps they would end at.
 const COOLDOWNS: [f64; 2] = [0.1, 0.2];
-/// A run whose LR is below this share of its peak is cooling down already.
-const COOLING: f64 = 0.5;
 /// A step below this share of the peak is of a cooldown, which is fitted by itself if it has so many points.
 const HELD: f64 = 0.99;
 const FEWEST_OF_PHASE: usize = 3;
-/// Of Student's factor for 90 %.
-const NORMAL_90: f64 = 1.645;
+/// Held-out losses after the law's first step without which nobody knows their noise.
+const FEWEST_FOR_NOISE: usize = 3;
+/// A law below this R² says nothing of the run; as `lehr fit` judges it.
+const DESCRIBES: f64 = 0.8;
 
 /// A law fitted to a run so far, and what follows from it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -41,7 +41,10 @@ pub struct Fitted {
     pub forecast: f64,
     pub low: f64,
     pub high: f64,
-    /// What the run would end at if it cooled down from here.
+    /// Whether the law explains this run's losses (R² of at least 0.8, of means over a hundredth of the run where
+    /// training losses were fitted); otherwise nothing is decided by it.
+    pub describes: bool,
+    /// What the run would end at if it cooled down from step `fitted_to`.
     pub cooldown_now: Vec<CooldownNow>,
     /// Standard deviation of a held-out loss about the law, nats.
     pub noise: f64,
@@ -68,8 +71,10 @@ pub struct CooldownNow {
     /// Of the steps it would end at.
     pub fraction: f64,
     pub steps: u64,
-    /// Predicted held-out loss at its end.
+    /// Predicted held-out loss at its end, and the interval that holds it nine times in ten if the law is right.
     pub loss: f64,
+    pub low: f64,
+    pub high: f64,
 }
 
 /// Fits the law to what was seen, and to the probes; from `before`'s parameters, where there is such a fit of the same
@@ -191,17 +196,21 @@ fn conclude(
 ) -> Result<Fitted> {
     let steps = subject.lrs.len() as u64;
     let from = found.from;
+    let held_out = seen.held_out.iter().filter(|p| p.step >= from);
+    let held_out = held_out.filter(|p| p.loss.is_finite()).count();
+    if held_out < FEWEST_FOR_NOISE {
+        return Err(Error::input(format!(
+            "a forecast takes {FEWEST_FOR_NOISE} held-out losses after step {from}, and there are {held_out} so far"
+        )));
+    }
     let (training_offset, training_noise) = about(subject, found, &seen.training, from);
     let (offset, spread) = about(subject, found, &seen.held_out, from);
-    let held_out_offset = match losses {
-        Losses::HeldOut => 0.0,
-        Losses::Training if offset.is_finite() => offset,
-        Losses::Training => {
-            return Err(Error::input(
-                "there is no held-out loss yet to tell how far these lie above training losses",
-            ));
-        }
+    // Of training losses the offset is known as well as a mean of so many.
+    let (held_out_offset, offset_sd) = match losses {
+        Losses::HeldOut => (0.0, 0.0),
+        Losses::Training => (offset, spread / (held_out as f64).sqrt()),
     };
+    let factor = found.interval_factor();
     let band = found.band(&fit::path(&subject.lrs, subject.warmup, &[steps]));
     // Relative under a logarithmic residual.
     let noise = match losses {
@@ -209,16 +218,27 @@ fn conclude(
         Losses::Training => spread,
     };
     let noise = if noise.is_finite() { noise } else { 0.0 };
-    let half = |edge: f64| (edge - band.loss[0]).hypot(NORMAL_90 * noise);
+    let unknown = factor * noise.hypot(offset_sd);
+    let half = |middle: f64, edge: f64| (edge - middle).hypot(unknown);
     let forecast = band.loss[0] + held_out_offset;
     let step = seen.step();
     let now = subject.lrs.get(step as usize).copied().unwrap_or(0.0);
     let peak = subject.lrs.iter().copied().fold(0.0, f64::max);
-    let cooldown_now = match step > subject.warmup && now >= COOLING * peak {
-        true => COOLDOWNS
-            .iter()
-            .map(|&fraction| cooled(subject, found, step, fraction, held_out_offset))
-            .collect(),
+    let cooled = |&fraction: &f64| {
+        let (lrs, length) = cooldown(subject, step, fraction);
+        let end = found.band(&fit::path(&lrs, subject.warmup, &[step + length]));
+        let loss = end.loss[0] + held_out_offset;
+        CooldownNow {
+            fraction,
+            steps: length,
+            loss,
+            low: loss - half(end.loss[0], end.low[0]),
+            high: loss + half(end.loss[0], end.high[0]),
+        }
+    };
+    // A run that has left its peak is cooling down already.
+    let cooldown_now = match step > subject.warmup && now >= HELD * peak {
+        true => COOLDOWNS.iter().map(cooled).collect(),
         false => Vec::new(),
     };
     if !forecast.is_finite() {
@@ -233,14 +253,40 @@ fn conclude(
         parameters: found.parameters(),
         losses,
         forecast,
-        low: forecast - half(band.low[0]),
-        high: forecast + half(band.high[0]),
+        low: forecast - half(band.loss[0], band.low[0]),
+        high: forecast + half(band.loss[0], band.high[0]),
+        describes: explained(subject, seen, losses, found) >= DESCRIBES,
         cooldown_now,
         noise,
         held_out_offset,
-        training_offset,
-        training_noise,
+        training_offset: finite(training_offset),
+        training_noise: finite(training_noise),
     })
+}
+
+/// What cannot be told from so few losses counts as nothing: alarms are silent without a noise.
+fn finite(x: f64) -> f64 {
+    if x.is_finite() { x } else { 0.0 }
+}
+
+/// R² of the law over this run's fitted losses, means of [`BINS`]th parts of the run where they are training losses.
+fn explained(subject: &Subject, seen: &Seen, losses: Losses, found: &Fit) -> f64 {
+    let (points, bin) = match losses {
+        Losses::HeldOut => (&seen.held_out, 1),
+        Losses::Training => (&seen.training, seen.step().div_ceil(BINS) as usize),
+    };
+    let usable = |p: &&Point| p.step >= found.from && p.loss.is_finite();
+    let points: Vec<&Point> = points.iter().filter(usable).collect();
+    let steps: Vec<u64> = points.iter().map(|p| p.step).collect();
+    let predicted = found.predict_lrs(&subject.lrs, subject.warmup, &steps);
+    let mean = |x: &[f64]| x.iter().sum::<f64>() / x.len() as f64;
+    let losses: Vec<f64> = points.iter().map(|p| p.loss).collect();
+    let pairs = losses.chunks(bin).zip(predicted.chunks(bin));
+    let pairs: Vec<(f64, f64)> = pairs.map(|(a, b)| (mean(a), mean(b))).collect();
+    let level = mean(&pairs.iter().map(|p| p.0).collect::<Vec<_>>());
+    let total: f64 = pairs.iter().map(|p| (p.0 - level).powi(2)).sum();
+    let left: f64 = pairs.iter().map(|p| (p.0 - p.1).powi(2)).sum();
+    1.0 - left / total
 }
 
 /// Mean of `points` above the law from step `from` on, and their standard deviation about that.
@@ -256,19 +302,15 @@ fn about(subject: &Subject, found: &Fit, points: &[Point], from: u64) -> (f64, f
     (mean, (squares / (n - 1.0)).sqrt())
 }
 
-fn cooled(subject: &Subject, found: &Fit, step: u64, fraction: f64, offset: f64) -> CooldownNow {
+/// The run so far and a linear cooldown from its next step on; and the cooldown's steps.
+fn cooldown(subject: &Subject, step: u64, fraction: f64) -> (Vec<f64>, u64) {
     let last = (step as f64 / (1.0 - fraction)).round() as u64;
     let steps = (last - step).max(1);
     let mut lrs = subject.lrs[..step as usize].to_vec();
     let peak = subject.lrs[step as usize];
     // As a branch decays: the first step of it is below the peak, the last above 0.
     lrs.extend((1..=steps).map(|i| peak * (1.0 - i as f64 / (steps + 1) as f64)));
-    let predicted = found.predict_lrs(&lrs, subject.warmup, &[step + steps]);
-    CooldownNow {
-        fraction,
-        steps,
-        loss: predicted[0] + offset,
-    }
+    (lrs, steps)
 }
 
 impl Probe {

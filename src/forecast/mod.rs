@@ -20,7 +20,7 @@ mod watch;
 pub use config::LawConfig;
 pub use fitting::{CooldownNow, Fitted, Losses, fit};
 pub use redesign::{Decision, redesign};
-pub use stop::StopWhen;
+pub use stop::{EARLIEST, LOOKS, StopWhen};
 pub use watch::{Alarm, AlarmKind, Watch, WatchState};
 
 use crate::curve::{LossCurve, Point};

@@ -48,16 +48,16 @@ pub fn redesign(
     fitted: &Fitted,
     at: u64,
 ) -> (Decision, Option<Designed>) {
+    if !fitted.describes {
+        let why = "the law does not describe this run so far, so it designs nothing";
+        return (Decision::kept(why.into()), None);
+    }
     let designed = match design(subject, fit, at) {
         Ok(designed) => designed,
         Err(e) => return (Decision::kept(e.to_string()), None),
     };
     let (problem, designed) = designed;
-    let (gain, half_width) = fit.difference(
-        &problem.path(&subject.lrs, 1),
-        &problem.path(&designed.lrs, 1),
-    );
-    let half_width = fit.interval_factor() * half_width;
+    let (gain, half_width) = trust::difference(fit, &problem, &subject.lrs, &designed.lrs);
     let taken = gain > half_width;
     let now = problem.loss(&subject.lrs);
     let against = format!("a gain of {gain:.4} ± {half_width:.4} nats");

@@ -4,6 +4,11 @@ use super::Fitted;
 use crate::error::{Error, Result};
 use std::str::FromStr;
 
+/// Forecasts in a row that must agree, since each of many looks may err.
+pub const LOOKS: u32 = 3;
+/// Share of the run before which no forecast ends it.
+pub const EARLIEST: f64 = 0.2;
+
 /// `forecast>3.2`: ends a run that will not come below 3.2, as soon as the whole interval of the forecast lies above it;
 /// `forecast<3.0`: one that surely will.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -15,10 +20,11 @@ pub enum StopWhen {
 impl StopWhen {
     /// Whether the forecast, its interval included, says so.
     pub fn holds(self, fitted: &Fitted) -> bool {
-        match self {
-            StopWhen::Above(loss) => fitted.low > loss,
-            StopWhen::Below(loss) => fitted.high < loss,
-        }
+        fitted.describes
+            && match self {
+                StopWhen::Above(loss) => fitted.low > loss,
+                StopWhen::Below(loss) => fitted.high < loss,
+            }
     }
 }
 

@@ -133,6 +133,9 @@ fn what_a_cooldown_from_here_comes_to_is_what_the_law_says_of_that_run() {
         let off = now.loss - truth(&wsd(total, now.fraction));
         assert!(off.abs() < 0.02, "{now:?}: {off}");
     }
+    for now in &fitted.cooldown_now {
+        assert!(now.low < now.loss && now.loss < now.high, "{now:?}");
+    }
     // While it cools down there is no such thing.
     let (_, fitted) = fit(&subject, &seen(&subject.lrs, 780, 3), None).unwrap();
     assert!(fitted.cooldown_now.is_empty());
@@ -171,9 +174,44 @@ fn a_warm_start_ends_where_a_cold_one_does() {
 
 #[test]
 fn too_few_losses_are_refused_in_words() {
-    let subject = subject(false);
-    let error = fit(&subject, &seen(&subject.lrs, 25, 3), None).unwrap_err();
-    assert!(!error.to_string().is_empty());
+    let subject = subject(true);
+    let mut seen = seen(&subject.lrs, 400, 3);
+    seen.held_out.retain(|p| p.step.is_multiple_of(200));
+    let error = fit(&subject, &seen, None).unwrap_err().to_string();
+    assert!(error.contains("takes 3 held-out losses"), "{error}");
+}
+
+/// What a checkpoint holds must be read back, whatever a run has logged.
+#[test]
+fn a_fit_is_finite_wherever_a_run_stands() {
+    for (probe, every) in [(true, 40), (false, 40), (true, 10)] {
+        let subject = subject(probe);
+        for step in 1..=80 {
+            let mut seen = seen(&subject.lrs, 10 * step, 3);
+            seen.held_out.retain(|p| p.step.is_multiple_of(every));
+            if let Ok((_, fitted)) = fit(&subject, &seen, None) {
+                let text = serde_json::to_string(&fitted).unwrap();
+                assert_eq!(serde_json::from_str::<Fitted>(&text).unwrap(), fitted);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_law_that_does_not_describe_the_run_decides_nothing() {
+    let subject = subject(true);
+    let mut strange = seen(&subject.lrs, 400, 3);
+    // Losses that rise and fall as no LR tells.
+    let wave = |p: &mut Point| p.loss = 4.0 + (p.step as f64 / 30.0).sin();
+    strange.held_out.iter_mut().for_each(wave);
+    strange.training.iter_mut().for_each(wave);
+    let (found, fitted) = fit(&subject, &strange, None).unwrap();
+    assert!(!fitted.describes, "{fitted:?}");
+    let (decision, designed) = redesign(&subject, &found, &fitted, 420);
+    assert!(decision.kept && designed.is_none());
+    assert!(!StopWhen::Above(0.1).holds(&fitted));
+    let mut watch = Watch::new(&subject, &fitted, 401, WatchState::default()).unwrap();
+    assert_eq!(watch.look(401, 50.0), None);
 }
 
 /// Steps of `watched` that a watch over a run fitted at step 400 tells of.

@@ -50,11 +50,11 @@ impl std::fmt::Display for Alarm {
             ),
             AlarmKind::Above => write!(
                 f,
-                "the last {WINDOW} steps lie {nats:.3} nats above the law ({sigmas:.1} of a step's noise): divergence, or other data"
+                "the last {WINDOW} steps lie {nats:.3} nats above the law ({sigmas:.1} of a step's noise): divergence, other data, or a law that is wrong"
             ),
             AlarmKind::Below => write!(
                 f,
-                "the last {WINDOW} steps lie {:.3} nats below the law ({:.1} of a step's noise): easier or repeated data",
+                "the last {WINDOW} steps lie {:.3} nats below the law ({:.1} of a step's noise): easier or repeated data, or a law that is wrong",
                 -nats, -sigmas
             ),
         }
@@ -68,6 +68,8 @@ pub struct Watch {
     expected: Vec<f64>,
     first: u64,
     noise: f64,
+    /// Half-width of the forecast's interval, nats: a departure within it may be the law's own error.
+    unsure: f64,
     recent: VecDeque<f64>,
     /// Whether the present departure has been told.
     departed: bool,
@@ -99,10 +101,21 @@ impl Watch {
         Ok(Watch {
             expected,
             first,
-            noise: fitted.training_noise,
+            // A law that does not describe the run is in no position to raise an alarm.
+            noise: if fitted.describes {
+                fitted.training_noise
+            } else {
+                0.0
+            },
+            unsure: 0.5 * (fitted.high - fitted.low),
             recent: state.recent.into(),
             departed: state.departed,
         })
+    }
+
+    /// Whether losses have left the law, and are not back.
+    pub fn departed(&self) -> bool {
+        self.departed
     }
 
     pub fn state(&self) -> WatchState {
@@ -138,7 +151,10 @@ impl Watch {
         }
         let mean = self.recent.iter().sum::<f64>() / WINDOW as f64;
         let full = self.recent.len() == WINDOW;
-        let away = full && mean.abs() > LEAST && mean.abs() * (WINDOW as f64).sqrt() > DEPARTURE;
+        let away = full
+            && mean.abs() > LEAST
+            && mean.abs() * (WINDOW as f64).sqrt() > DEPARTURE
+            && mean.abs() * self.noise > self.unsure;
         let told = std::mem::replace(&mut self.departed, away);
         let kind = match mean > 0.0 {
             true => AlarmKind::Above,

@@ -80,6 +80,7 @@ impl BranchPoint {
             config.schedule.scheduler = live::scheduler(trunk, &name);
         }
         config.law.redesign.clear();
+        config.law.stop_when.clear();
         Ok(BranchPoint {
             trunk: trunk.to_path_buf(),
             at,
@@ -158,6 +159,11 @@ pub(super) struct Departure {
 }
 
 impl Departure {
+    /// The trunk's directory.
+    pub fn run(&self) -> &Path {
+        &self.run
+    }
+
     /// # Errors
     /// The checkpoint was removed, or is damaged.
     pub fn read(origin: &BranchedFrom) -> Result<Departure> {

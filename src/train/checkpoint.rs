@@ -46,10 +46,22 @@ pub struct State {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub average: Option<AverageState>,
     /// Where the live law stands; absent where there is none.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// One that cannot be read is no reason to lose the weights.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "readable"
+    )]
     pub law: Option<LiveState>,
     /// BLAKE3 of each of the checkpoint's other files.
     pub checksums: BTreeMap<String, String>,
+}
+
+fn readable<'de, D: serde::Deserializer<'de>>(
+    from: D,
+) -> std::result::Result<Option<LiveState>, D::Error> {
+    let value = serde_json::Value::deserialize(from)?;
+    Ok(serde_json::from_value(value).ok())
 }
 
 /// What is saved.

@@ -232,13 +232,28 @@ impl RunConfig {
         self.optim.validate()?;
         self.average.validate()?;
         self.law.validate()?;
-        if !self.law.redesign.is_empty() && self.eval.every == 0 {
-            return Err(Error::input(
-                "law.redesign decides at evaluations, and eval.every is 0; set it to some share of the run",
-            ));
-        }
+        self.check_redesign()?;
         self.model_config(1)?;
         self.schedule()?;
+        Ok(())
+    }
+
+    /// Each share of `law.redesign` needs an evaluation of its own to decide at, with two before it to decide by.
+    fn check_redesign(&self) -> Result<()> {
+        let (every, steps) = (self.eval.every, self.train.iterations);
+        let mut before = 0;
+        for share in &self.law.redesign {
+            let at = match every {
+                0 => steps,
+                _ => ((share * steps as f64 / every as f64).ceil() as u64) * every,
+            };
+            if at >= steps || at == before || at < 3 * every {
+                return Err(Error::input(format!(
+                    "law.redesign asks for a decision at {share} of {steps} steps, and decides at an evaluation of its own, after two others and before the end; lower eval.every ({every}; --eval-interval), or choose other shares"
+                )));
+            }
+            before = at;
+        }
         Ok(())
     }
 

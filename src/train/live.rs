@@ -11,7 +11,10 @@ use crate::curve::Point;
 use crate::design::file;
 use crate::error::{Error, Result};
 use crate::fit;
-use crate::forecast::{self, Alarm, Decision, Fitted, Seen, StopWhen, Subject, Watch, WatchState};
+use crate::forecast::{
+    self, Alarm, Decision, EARLIEST, Fitted, LOOKS, Probe, Seen, StopWhen, Subject, Watch,
+    WatchState,
+};
 use crate::schedule::{Schedule, Shape};
 use crate::train::RunConfig;
 use serde::{Deserialize, Serialize};
@@ -42,6 +45,8 @@ pub struct LiveState {
     watch: WatchState,
     /// Of the shares at which the run is designed anew, how many lie behind.
     decided: usize,
+    /// Forecasts in a row that `law.stop_when` holds of.
+    agreeing: u32,
     /// The schedule in force, a file in the run's directory; none before the first redesign.
     pub schedule: Option<String>,
     midway: Option<f64>,
@@ -87,6 +92,7 @@ pub struct Live {
     watch: Watch,
     stop_when: Option<StopWhen>,
     decided: usize,
+    agreeing: u32,
     schedule: Option<String>,
     account: Account,
     /// Whether this process has said why there is no forecast.
@@ -98,11 +104,12 @@ impl Live {
     /// None where `law.live` is off.
     ///
     /// # Errors
-    /// Probes or logs that cannot be read, a state of another version.
+    /// Logs that cannot be read, a state of another version.
     pub fn new(
         dir: &Path,
         config: &RunConfig,
         parameters: f64,
+        probes: Vec<Probe>,
         schedule: &Schedule,
         step: u64,
         state: Option<LiveState>,
@@ -110,16 +117,13 @@ impl Live {
         if !config.law.live {
             return Ok(None);
         }
-        let probes = config.law.probes.iter().map(|p| {
-            forecast::Probe::read(p).map_err(|e| Error::input(format!("law.probes: {e}")))
-        });
         let lrs = lrs(schedule);
         let subject = Subject {
             law: config.law.law.clone(),
             warmup: warmup(config, &lrs)?,
             lrs,
             parameters,
-            probes: probes.collect::<Result<_>>()?,
+            probes,
         };
         let seen = match step {
             0 => Seen::default(),
@@ -135,6 +139,7 @@ impl Live {
             watch: Watch::default(),
             stop_when: config.law.stop_when()?,
             decided: 0,
+            agreeing: 0,
             schedule: None,
             account: Account::default(),
             said: false,
@@ -149,6 +154,7 @@ impl Live {
                 .ready
                 .map_or(Next::Nothing, |look| Next::Ready(Box::new(look)));
             live.decided = state.decided;
+            live.agreeing = state.agreeing;
             live.schedule = state.schedule;
             live.account.midway = state.midway;
             if let Some(told) = &live.told {
@@ -212,15 +218,15 @@ impl Live {
         if let Ok(fitted) = look.fitted {
             let state = self.watch.state();
             self.watch = Watch::new(&self.subject, &fitted, step + 1, state)?;
-            stop = self
-                .stop_when
-                .filter(|when| step < steps && when.holds(&fitted))
-                .map(|_| {
+            let holds = self.stop_when.is_some_and(|when| when.holds(&fitted));
+            self.agreeing = if holds { self.agreeing + 1 } else { 0 };
+            let late = step < steps && step as f64 >= EARLIEST * steps as f64;
+            stop = (late && self.agreeing >= LOOKS).then(|| {
                     format!(
                         "the run is forecast to end at {:.4} nats a token (between {:.4} and {:.4}), and law.stop_when is {}",
                         fitted.forecast, fitted.low, fitted.high, self.config.law.stop_when
                     )
-                });
+            });
             if 2 * step <= steps {
                 self.account.midway = Some(fitted.forecast);
             }
@@ -274,6 +280,7 @@ impl Live {
             seen: self.seen.clone(),
             before: self.told.clone(),
             dir: self.dir.clone(),
+            departed: self.watch.departed(),
             redesign_at: (told_at < steps && self.due(told_at) > self.decided).then_some(told_at),
         };
         let thread = std::thread::Builder::new().name("law".into());
@@ -292,6 +299,7 @@ impl Live {
             ready: ready.clone(),
             watch: self.watch.state(),
             decided: self.decided,
+            agreeing: self.agreeing,
             schedule: self.schedule.clone(),
             midway: self.account.midway,
         };
@@ -313,6 +321,10 @@ fn logged(dir: &Path, step: u64) -> Result<Seen> {
         let point = |line: &str| {
             let step = line.split(',').next()?.parse().ok()?;
             let loss = line.split(',').nth(column)?.parse().ok()?;
+            // A step whose update was left out stands there with an LR of 0, and was not seen.
+            if column == 2 && line.split(',').nth(1)?.parse() == Ok(0.0) {
+                return None;
+            }
             Some(Point { step, loss })
         };
         let points = text.lines().filter_map(point);
@@ -360,6 +372,8 @@ struct Job {
     seen: Seen,
     before: Option<Fitted>,
     dir: PathBuf,
+    /// Whether losses have left the law.
+    departed: bool,
     /// The step from which the rest is to be designed.
     redesign_at: Option<u64>,
 }
@@ -390,6 +404,10 @@ impl Job {
         // For whoever looks at the run; nothing hangs on it.
         let _ = fit::file::write(&fit, &self.dir.join(LAW_FILE));
         let decision = self.redesign_at.map(|at| {
+            if self.departed {
+                let why = "losses have left the law, so it designs nothing";
+                return Decision::kept(why.into());
+            }
             let (mut decision, designed) = forecast::redesign(&self.subject, &fit, &fitted, at);
             if let Some(designed) = designed {
                 let name = format!("schedule-{at:08}.json");

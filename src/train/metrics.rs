@@ -130,6 +130,8 @@ pub struct Forecast {
     pub high: f64,
     /// Standard deviation of a held-out loss about the law.
     pub noise: f64,
+    /// Whether the law explains this run's losses.
+    pub describes: bool,
     pub cooldown_now: Vec<CooldownNow>,
 }
 
@@ -144,6 +146,7 @@ impl ForecastRecord {
                 low: fitted.low,
                 high: fitted.high,
                 noise: fitted.noise,
+                describes: fitted.describes,
                 cooldown_now: fitted.cooldown_now.clone(),
             },
         }

@@ -16,6 +16,7 @@ pub mod failures;
 pub mod live;
 pub mod load;
 pub mod metrics;
+pub mod probes;
 pub mod recipe;
 pub mod run;
 mod run_file;

@@ -201,11 +201,14 @@ impl Run {
                 observer.saved(step, &dir);
             }
             if interrupted && step < steps {
-                let why = stop_here.map_or(String::new(), |why| format!("{why}; "));
-                return Err(Error::Interrupted(format!(
-                    "{why}stopped after step {step}; everything is saved in {}",
+                let saved = format!(
+                    "stopped after step {step}; everything is saved in {}",
                     self.dir.path().display()
-                )));
+                );
+                return Err(match stop_here {
+                    Some(why) => Error::Ended(format!("{why}; {saved}")),
+                    None => Error::Interrupted(saved),
+                });
             }
         }
         if let Some(mut recorder) = self.recorder.take() {

@@ -15,6 +15,8 @@ pub const TOKENIZER_FILE: &str = "tokenizer.json";
 pub const SCHEDULE_FILE: &str = "schedule.json";
 pub const FINAL_DIR: &str = "final";
 pub const AVERAGES_DIR: &str = "averages";
+/// What a live law keeps of earlier runs, written before the run is there.
+pub const PROBES_FILE: &str = "probes.json";
 const LOCK_FILE: &str = "run.lock";
 const STEP_PREFIX: &str = "step-";
 
@@ -46,7 +48,7 @@ impl RunDir {
         for entry in entries.flatten() {
             let name = entry.file_name();
             let name = name.to_string_lossy();
-            let before = [LOCK_FILE, TOKENIZER_FILE, SCHEDULE_FILE];
+            let before = [LOCK_FILE, TOKENIZER_FILE, SCHEDULE_FILE, PROBES_FILE];
             if !before.contains(&&*name) && !is_ours_unfinished(&name) {
                 return Err(Error::input(format!(
                     "{} is not empty (it holds {name}); give a --name that is not taken",

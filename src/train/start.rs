@@ -8,6 +8,7 @@ use super::evaluate::HeldOut;
 use super::live::{self, Live, LiveState};
 use super::load::tokenizer_file;
 use super::metrics::Metrics;
+use super::probes::{self, Probes};
 use super::run::Run;
 use super::run_file::{self, BranchedFrom, Origin};
 use super::rundir::{self, RUN_FILE, RunDir, TOKENIZER_FILE};
@@ -59,7 +60,8 @@ impl Run {
         let trainer = new_trainer(&config, &source, options.init_from.as_deref())?;
         let held_out = held_out(&config, &source)?;
         Loader::new(source.dataset.train().clone(), config.loader())?;
-        let law = live(dir, &config, &trainer, None)?;
+        let probes = probes::read(&config, &source.dataset.fingerprint())?;
+        let law = live(dir, &config, &trainer, &probes, None)?;
         let dir = RunDir::create(dir)?;
         let recorder = options.record_batches.as_deref().map(create).transpose()?;
         rundir::sweep(dir.path())?;
@@ -70,6 +72,7 @@ impl Run {
             init_from: options.init_from.clone(),
             branched_from: None,
         };
+        probes.keep(dir.path())?;
         run_file::write(&dir.join(RUN_FILE), &config, &origin, &trainer, &source)?;
         let metrics = Metrics::open(&dir, 0)?;
         let averages = Averages::new(dir.path(), &trainer);
@@ -116,11 +119,13 @@ impl Run {
             init_from: None,
             branched_from: Some(branched_from.clone()),
         };
+        let probes = probes::kept(point.run(), &config, &source.dataset.fingerprint())?;
+        probes.keep(dir.path())?;
         // First what the run is: a process that is killed after this resumes as the branch.
         run_file::write(&dir.join(RUN_FILE), &config, &origin, &trainer, &source)?;
         let averages = branch::fill(&dir, &point, &trainer, &mut notices)?;
         let metrics = Metrics::open(&dir, trainer.completed())?;
-        let law = live(dir.path(), &config, &trainer, None)?;
+        let law = live(dir.path(), &config, &trainer, &probes, None)?;
         let mut run = Run {
             averages,
             law,
@@ -214,7 +219,8 @@ impl Run {
         // A process that was killed between its last save and this left one checkpoint too many.
         checkpoint::retain(dir.path(), &config.checkpoint)?;
         let metrics = Metrics::open(&dir, trainer.completed())?;
-        let law = live(dir.path(), &config, &trainer, law)?;
+        let probes = probes::kept(dir.path(), &config, &source.dataset.fingerprint())?;
+        let law = live(dir.path(), &config, &trainer, &probes, law)?;
         let mut run = Run {
             law,
             held_out: held_out(&config, &source)?,
@@ -239,11 +245,20 @@ fn live(
     dir: &Path,
     config: &RunConfig,
     trainer: &Trainer,
+    probes: &Probes,
     state: Option<LiveState>,
 ) -> Result<Option<Live>> {
     let parameters = ParamCount::of(trainer.model_config()).total as f64;
     let (schedule, step) = (trainer.schedule(), trainer.completed());
-    Live::new(dir, config, parameters, schedule, step, state)
+    Live::new(
+        dir,
+        config,
+        parameters,
+        probes.curves(),
+        schedule,
+        step,
+        state,
+    )
 }
 
 /// The tokens that a run was started on, or what its configuration says where they are gone.

@@ -11,7 +11,7 @@ const REDESIGN_AT: [f64; 3] = [0.25, 0.5, 0.75];
 
 #[derive(clap::Args)]
 pub struct LawFlags {
-    /// The law that forecasts the end of the run as it trains, as lehr fit --law takes it, or
+    /// The law that forecasts the end of the run as it trains, by name (docs/law-table.md), or
     /// off; tissue if not given
     #[arg(long, value_name = "LAW|off")]
     live_law: Option<String>,
