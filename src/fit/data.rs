@@ -152,6 +152,13 @@ impl FitCurve {
         }
     }
 
+    /// Whether both have one name and the LRs of one run, as far as both go.
+    pub(crate) fn is_of_one_run(&self, other: &FitCurve) -> bool {
+        let (own, other_lrs) = (&self.path.lrs, &other.path.lrs);
+        let both = own.len().min(other_lrs.len());
+        self.name == other.name && own[..both] == other_lrs[..both]
+    }
+
     fn thinned(&self, most: usize) -> FitCurve {
         let n = self.losses.len();
         let kept: Vec<usize> = match n <= most {

@@ -224,7 +224,7 @@ pub(crate) fn finish(
                 lowest_lr: Some(falls::lowest(&curve.path)),
                 steepest: Some(falls::steepest(&curve.path)),
                 loss: FittedLoss::of(curve.kind),
-                r2: r2(&**law, &values, curve),
+                r2: r2(&**law, &values, curve, &data.curves),
             })
             .collect(),
         noise: spread.noise,
@@ -253,11 +253,17 @@ pub(crate) fn finish(
     fit
 }
 
-/// R² over the fitted points of one curve, where it is a number: a single point has none.
-fn r2(law: &dyn Law, parameters: &[f64], curve: &FitCurve) -> Option<f64> {
-    let mut said = vec![0.0; curve.losses.len()];
-    law.evaluate(&curve.path, parameters, &mut said, None);
-    let r2 = Scores::of(&said, &curve.losses)?.r2;
+/// R² over the fitted points of one curve, where it is a number: a single point has none. Parts of one run count
+/// together: a few noisy losses of a cooldown alone have no R² to speak of, however well the law describes the run.
+fn r2(law: &dyn Law, parameters: &[f64], curve: &FitCurve, all: &[FitCurve]) -> Option<f64> {
+    let (mut said, mut measured) = (Vec::new(), Vec::new());
+    for part in all.iter().filter(|other| curve.is_of_one_run(other)) {
+        let mut own = vec![0.0; part.losses.len()];
+        law.evaluate(&part.path, parameters, &mut own, None);
+        said.extend(own);
+        measured.extend_from_slice(&part.losses);
+    }
+    let r2 = Scores::of(&said, &measured)?.r2;
     r2.is_finite().then_some(r2)
 }
 

@@ -72,7 +72,7 @@ pub struct FittedCurve {
     /// Which losses these are. Absent where the log did not say, and in what older versions wrote.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub loss: Option<FittedLoss>,
-    /// R² of the law over the fitted points: `1 − Σe²/Σ(L − mean L)²`. Absent where it is not finite, and in what older
+    /// R² of the law over the fitted points, of parts of one run together: `1 − Σe²/Σ(L − mean L)²`. Absent where it is not finite, and in what older
     /// versions wrote.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub r2: Option<f64>,

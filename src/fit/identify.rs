@@ -68,12 +68,14 @@ pub(crate) fn refuse_blind_parameters(
 /// A sentence where the law does not describe what it was fitted to, with the curves and their R². Also of a fit that was
 /// read from a file, unless an older version wrote it.
 pub fn undescribed(fit: &Fit) -> Option<String> {
-    let missed: Vec<String> = (fit.curves.iter())
+    let mut missed: Vec<String> = (fit.curves.iter())
         .filter_map(|curve| {
             let r2 = curve.r2.filter(|r2| *r2 < DESCRIBES)?;
             Some(format!("{} (R² {r2:.2})", curve.name))
         })
         .collect();
+    // Parts of one run.
+    missed.dedup();
     (!missed.is_empty()).then(|| {
         format!(
             "the law {} does not describe {}: neither its parameters nor its predictions mean anything there",
