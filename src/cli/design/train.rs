@@ -91,7 +91,8 @@ impl Outcome {
     /// cannot tell them apart, and of that one people know what it does.
     fn settle(&mut self) {
         let rival = trust::rival(&self.compared);
-        if self.verdict.believable != Some(false) || !rival.within {
+        let same = rival.baseline.lrs == self.designed.lrs;
+        if self.verdict.believable != Some(false) || !rival.within || same {
             return;
         }
         let held_back = trust::held_back(&self.problem, &self.designed.lrs);
