@@ -51,6 +51,10 @@ fn near(value: &Value, want: f64, share: f64) {
     assert!((value / want - 1.0).abs() <= share, "{value} is not {want}");
 }
 
+fn words(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
 /// What one page of the terminal may hold.
 fn fits(out: &str) {
     for line in out.lines().filter(|line| !line.starts_with("wrote")) {
@@ -199,7 +203,19 @@ fn ways_on_and_their_table() {
 fn the_best_schedule_is_a_table() {
     let dir = TempDir::new().unwrap();
     let csv = dir.path().join("best.csv");
-    said(&["linear", "--steps", "400", "--out", text(&csv), "--no-plot"]);
+    let out = words(&said(&[
+        "linear",
+        "--steps",
+        "400",
+        "--out",
+        text(&csv),
+        "--no-plot",
+    ]));
+    // √2 + 1 times the one before it.
+    assert!(out.contains("is 2.41 times the one before it"), "{out}");
+    let warmed = ["linear", "--steps", "400", "--warmup", "40", "--optimal"];
+    let out = words(&said(&[&warmed[..], &["--no-plot"]].concat()));
+    assert!(out.contains("spend 40 steps on theirs"), "{out}");
     let out = json(&[&format!("table:{}", text(&csv)), "--steps", "400"]);
     near(&out["omega_star"], 0.10018730432777266, 1e-9);
     near(&out["gamma_star"], 0.04984350019824523, 1e-9);

@@ -154,6 +154,8 @@ fn runs_of_one_seed_are_paired_and_a_law_is_held_against_them() {
     for run in told["runs"].as_array().unwrap() {
         assert_eq!(run["laws"][0]["law"], "opl");
         assert_eq!(run["laws"][0]["kind"], "training");
+        let end = |key: &str| run["laws"][0]["final"][key].as_f64().unwrap();
+        assert!(end("measured_low") <= end("low") && end("high") <= end("measured_high"));
         assert!(run["laws"][0]["final"]["loss"].as_f64().unwrap() > 0.0);
     }
     let html = read(&place.path("both.html"));

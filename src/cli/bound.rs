@@ -11,7 +11,7 @@ use crate::design::bound::study::Problem;
 use crate::design::bound::{Convention, GradNorms, Iterate, Spec};
 use crate::error::{Error, Result};
 use crate::report::{Chart, chart::letter};
-use crate::schedule::Warmup;
+use crate::schedule::{Schedule, ScheduleSpec, Shape, Warmup};
 use std::path::PathBuf;
 
 /// The convex bound of a schedule, its best base LR, and the schedule with the least bound
@@ -197,6 +197,19 @@ fn unit_lrs(spec: &Spec, flag: &str, steps: usize, args: &Args) -> Result<Vec<f6
     }
     let warmup: Warmup = args.warmup.parse()?;
     spec.lrs(steps, warmup)
+}
+
+/// Steps of `--warmup` in a run of `steps`.
+fn warmup_steps(steps: usize, args: &Args) -> Result<u64> {
+    let schedule = Schedule::new(&ScheduleSpec {
+        shape: Shape::Constant,
+        peak_lr: 1.0,
+        warmup: args.warmup.parse()?,
+        steps: steps.max(1) as u64,
+        tokens_per_step: None,
+        compat: false,
+    })?;
+    Ok(schedule.warmup_steps())
 }
 
 fn highest(lrs: &[f64]) -> f64 {

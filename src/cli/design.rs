@@ -12,6 +12,7 @@ use crate::design::{
     tuned_wsd,
 };
 use crate::error::Result;
+use crate::fit::Fit;
 use crate::report::terminal;
 use input::{Start, Under};
 use std::path::PathBuf;
@@ -81,7 +82,8 @@ pub struct Args {
     /// Parameters of the model, for laws over model size
     #[arg(long, value_name = "N")]
     parameters: Option<f64>,
-    /// Go beyond what the law was fitted to: another peak, more than 20 times the steps
+    /// Go beyond what the law was fitted to: another peak, more than 20 times the steps, curves
+    /// that it does not describe
     #[arg(long)]
     force: bool,
     /// Of the parameter sets that are drawn from the fit
@@ -140,6 +142,8 @@ struct Outcome {
     compared: Vec<trust::Comparison>,
     verdict: trust::Verdict,
     warnings: Vec<String>,
+    /// What the fit said of itself, where no warning says it too.
+    fit_notes: Vec<String>,
     written: Option<PathBuf>,
 }
 
@@ -197,16 +201,16 @@ fn solve(
     check(&problem, &designed)?;
     let seconds = clock.elapsed().as_secs_f64();
     warnings.extend(trust::held_back(&problem, &designed.lrs));
-    let interval = fit.map(|fit| {
-        let band = fit.band(&problem.path(&designed.lrs, 1));
-        (band.low[0], band.high[0])
-    });
+    let interval = fit.map(|fit| interval(fit, &problem, &designed.lrs));
     let compared = trust::compare(fit, &problem, (&designed.lrs, designed.loss), others);
     if let Some((low, high)) = interval {
         warnings.extend(trust::open(designed.loss, (high - low) / 2.0));
     }
     warnings.extend(fit.and_then(trust::on_a_bound));
     let verdict = trust::judge(fit, &problem, &designed.lrs, trust::rival(&compared), seed);
+    let unsaid = |note: &&String| !warnings.iter().any(|said| note.starts_with(said.as_str()));
+    let notes = fit.iter().flat_map(|fit| &fit.notes);
+    let fit_notes = notes.filter(unsaid).cloned().collect();
     Ok(Outcome {
         start,
         rule,
@@ -217,13 +221,29 @@ fn solve(
         compared,
         verdict,
         warnings,
+        fit_notes,
         written: None,
         problem,
         under,
     })
 }
 
+/// 90 % interval of the predicted final loss of `lrs`.
+fn interval(fit: &Fit, problem: &Problem, lrs: &[f64]) -> (f64, f64) {
+    let band = fit.band(&problem.path(lrs, 1));
+    (band.low[0], band.high[0])
+}
+
 impl Outcome {
+    /// Warnings of the design, then what the fit said of itself.
+    fn notes(&self) -> impl Iterator<Item = String> {
+        let of_fit = self
+            .fit_notes
+            .iter()
+            .map(|note| format!("of the fit: {note}"));
+        self.warnings.iter().cloned().chain(of_fit)
+    }
+
     fn limits(&self) -> &design::Limits {
         &self.problem.limits
     }

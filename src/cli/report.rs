@@ -208,11 +208,17 @@ fn as_json(args: &Args, g: &Gathered, pictures: &[Picture], out: &Path) -> Value
         .map(|(key, (run, f))| {
             let laws = g.laws.iter().zip(&g.under).filter_map(|(law, row)| {
                 let under = row[key].as_ref()?;
-                let (loss, low, high) = under.end();
+                let end = under.end();
                 Some(json!({
                     "law": law.label,
                     "kind": law.of(),
-                    "final": { "loss": loss, "low": low, "high": high },
+                    "final": {
+                        "loss": end.loss,
+                        "low": end.curve.0,
+                        "high": end.curve.1,
+                        "measured_low": end.measured.0,
+                        "measured_high": end.measured.1,
+                    },
                     "scores": under.scores,
                 }))
             });

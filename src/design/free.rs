@@ -89,15 +89,36 @@ pub(super) fn free(problem: &Problem, start: &Candidate, knots: usize) -> Design
         }
         (loss, by_x)
     });
-    let values = values(&found.x);
+    let mut values = values(&found.x);
+    let floored = learns_to_the_end(problem, &mut values);
     let lrs = grid.lrs(problem, &values);
     Designed {
-        loss: found.value,
+        loss: if floored {
+            problem.loss(&lrs)
+        } else {
+            found.value
+        },
         knots: grid.steps.iter().copied().zip(values).collect(),
         lrs,
         family: None,
         evaluations: found.evaluations,
     }
+}
+
+/// LRs below this share of the one that a design starts from are what rounding left of 0.
+const NOTHING: f64 = 1e-9;
+
+/// Where a design ends at nothing, lifts its end to the last LR of a linear decay over the same steps: as for the usual
+/// shapes, the last step still learns. Says whether it did. What never rises, and falls no faster than the trust rule
+/// lets it, does so afterwards too.
+fn learns_to_the_end(problem: &Problem, values: &mut [f64]) -> bool {
+    let level = problem.level();
+    let ends_at_nothing = values.last().is_some_and(|last| *last < NOTHING * level);
+    if ends_at_nothing {
+        let last = level / problem.free_steps().max(1) as f64;
+        values.iter_mut().for_each(|lr| *lr = lr.max(last));
+    }
+    ends_at_nothing
 }
 
 /// The best that is known: a free design over `knots` knots from the best power family and, where that is better, from

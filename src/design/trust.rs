@@ -88,8 +88,8 @@ pub fn rule(fit: Option<&Fit>, steps: u64, free: u64) -> TrustRule {
 /// of degree into warnings.
 ///
 /// # Errors
-/// Curves without a decay; unless forced, a peak LR outside those fitted, and a horizon beyond
-/// [`MOST_EXTRAPOLATION`] times the longest curve.
+/// Curves without a decay; unless forced, curves that the law does not describe, a peak LR outside those fitted, and a
+/// horizon beyond [`MOST_EXTRAPOLATION`] times the longest curve.
 pub fn support(fit: &Fit, problem: &Problem, force: bool) -> Result<Vec<String>> {
     let lowest = fit.curves.iter().map(|c| c.lowest_lr);
     let lowest = lowest.collect::<Option<Vec<f64>>>();
@@ -112,6 +112,12 @@ pub fn support(fit: &Fit, problem: &Problem, force: bool) -> Result<Vec<String>>
             "{what}; {advice}, or give lehr design --force"
         ))),
     };
+    if let Some(missed) = fit::undescribed(fit) {
+        doubt(
+            missed,
+            "look at the picture of lehr fit, and fit runs of different models or data apart",
+        )?;
+    }
     let peaks = || fit.curves.iter().map(|c| c.peak_lr);
     let (low, high) = (
         peaks().fold(f64::INFINITY, f64::min),
@@ -243,7 +249,7 @@ pub fn on_a_bound(fit: &Fit) -> Option<String> {
         .collect();
     (!names.is_empty()).then(|| {
         format!(
-            "{} on a bound of the law: the curves ask for more, or cannot tell, so the intervals of the gains are doubled",
+            "the intervals of the gains are doubled, since {} on a bound of the law",
             match names[..] {
                 [one] => format!("{one} lies"),
                 _ => format!("{} lie", names.join(", ")),

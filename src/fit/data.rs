@@ -1,7 +1,7 @@
 //! From loss curves to what is fitted: which points, binned how, weighted how, on which path.
 
 use super::options::{FitOptions, Weights};
-use crate::curve::{LossCurve, Point, WarmUp};
+use crate::curve::{LossCurve, LossKind, Point, WarmUp};
 use crate::error::{Error, Result};
 use crate::law::{Path, Scales};
 
@@ -21,6 +21,8 @@ const GROUP_SHARE: f64 = 1e-3;
 #[derive(Clone, Debug)]
 pub struct FitCurve {
     pub name: String,
+    /// Whether these are training or held-out losses.
+    pub kind: LossKind,
     pub path: Path,
     /// Loss at each point of `path`: the logged one, or the mean of a bin.
     pub losses: Vec<f64>,
@@ -140,6 +142,7 @@ impl FitCurve {
         let path = Path::grouped(&curve.lrs, warmup, &steps, group(last, GROUP_SHARE));
         FitCurve {
             name: curve.name.clone(),
+            kind: curve.kind,
             peak_lr: path.lrs.iter().copied().fold(0.0, f64::max),
             path: path.of_size(curve.parameters),
             losses,
@@ -147,6 +150,13 @@ impl FitCurve {
             bin,
             warmup,
         }
+    }
+
+    /// Whether both have one name and the LRs of one run, as far as both go.
+    pub(crate) fn is_of_one_run(&self, other: &FitCurve) -> bool {
+        let (own, other_lrs) = (&self.path.lrs, &other.path.lrs);
+        let both = own.len().min(other_lrs.len());
+        self.name == other.name && own[..both] == other_lrs[..both]
     }
 
     fn thinned(&self, most: usize) -> FitCurve {

@@ -2,14 +2,15 @@
 
 use super::coordinates::Coordinates;
 use super::covariance::Spread;
-use super::data::FitData;
+use super::data::{FitCurve, FitData};
 use super::falls;
-use super::fitted::{DataOnly, Fit, FittedCurve, FittedParameter, student};
+use super::fitted::{DataOnly, Fit, FittedCurve, FittedLoss, FittedParameter, student};
 use super::identify;
 use super::multistart::{self, Search};
 use super::objective::{Local, Objective};
 use super::optimise::{Limits, Minimum, minimise};
 use super::options::{FitOptions, S1Offset};
+use super::score::Scores;
 use super::suggest::suggest;
 use crate::curve::{LossCurve, WarmUp};
 use crate::error::{Error, Result};
@@ -222,6 +223,8 @@ pub(crate) fn finish(
                 steps: curve.path.steps.last().map_or(0, |&step| step as u64),
                 lowest_lr: Some(falls::lowest(&curve.path)),
                 steepest: Some(falls::steepest(&curve.path)),
+                loss: FittedLoss::of(curve.kind),
+                r2: r2(&**law, &values, curve, &data.curves),
             })
             .collect(),
         noise: spread.noise,
@@ -248,6 +251,20 @@ pub(crate) fn finish(
     fit.notes.extend(notes);
     fit.lacking = lacking;
     fit
+}
+
+/// R² over the fitted points of one curve, where it is a number: a single point has none. Parts of one run count
+/// together: a few noisy losses of a cooldown alone have no R² to speak of, however well the law describes the run.
+fn r2(law: &dyn Law, parameters: &[f64], curve: &FitCurve, all: &[FitCurve]) -> Option<f64> {
+    let (mut said, mut measured) = (Vec::new(), Vec::new());
+    for part in all.iter().filter(|other| curve.is_of_one_run(other)) {
+        let mut own = vec![0.0; part.losses.len()];
+        law.evaluate(&part.path, parameters, &mut own, None);
+        said.extend(own);
+        measured.extend_from_slice(&part.losses);
+    }
+    let r2 = Scores::of(&said, &measured)?.r2;
+    r2.is_finite().then_some(r2)
 }
 
 /// What the same curves say without the priors, starting from where they led.

@@ -4,7 +4,7 @@ use super::coordinates::Coordinates;
 use super::data::{self, FitData};
 use super::noise::Noise;
 use super::options::FitOptions;
-use crate::curve::LossCurve;
+use crate::curve::{LossCurve, LossKind};
 use crate::law::{Law, Path, Scales};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -25,6 +25,27 @@ pub struct FittedParameter {
     pub unit: String,
     /// Whether the value lies on a bound of the law, so that the data asked for more.
     pub at_bound: bool,
+}
+
+/// Which losses of a run were fitted, as `law.json` says it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum FittedLoss {
+    /// Of the batches just trained on.
+    #[serde(rename = "training")]
+    Training,
+    #[serde(rename = "held-out")]
+    HeldOut,
+}
+
+impl FittedLoss {
+    /// `None` where the log did not say.
+    pub fn of(kind: LossKind) -> Option<FittedLoss> {
+        match kind {
+            LossKind::TrainBatch => Some(FittedLoss::Training),
+            LossKind::Validation => Some(FittedLoss::HeldOut),
+            LossKind::Unknown => None,
+        }
+    }
 }
 
 /// A fitted curve, as a fit remembers it.
@@ -48,6 +69,13 @@ pub struct FittedCurve {
     /// the fall ([`steepest_fall`](super::steepest_fall)). 0 where the LR never slopes, as where it jumps.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub steepest: Option<f64>,
+    /// Which losses these are. Absent where the log did not say, and in what older versions wrote.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub loss: Option<FittedLoss>,
+    /// R² of the law over the fitted points, of parts of one run together: `1 − Σe²/Σ(L − mean L)²`. Absent where it is not finite, and in what older
+    /// versions wrote.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub r2: Option<f64>,
 }
 
 /// A law fitted to curves. Made by [`fit`](super::fit()) or read by [`read`](super::file::read).

@@ -3,7 +3,6 @@
 use super::coordinates::Coordinates;
 use super::data::FitData;
 use super::fitted::Fit;
-use super::score::Scores;
 use crate::error::{Error, Result};
 use crate::law::Law;
 
@@ -17,6 +16,10 @@ const ILL_CONDITIONED: f64 = 1e6;
 /// R² of the fitted (binned) losses of a curve below which a law cannot be said to describe it; noise alone brings raw
 /// single-batch losses down to .9.
 const DESCRIBES: f64 = 0.8;
+
+/// What to do about that.
+pub(crate) const AT_ODDS: &str =
+    "look at the picture, and fit runs of different models or data apart";
 
 /// Laws of no more parameters than the power law alone have nothing to say of cooldowns.
 const BASE_PARAMETERS: usize = 3;
@@ -62,22 +65,31 @@ pub(crate) fn refuse_blind_parameters(
     )))
 }
 
+/// A sentence where the law does not describe what it was fitted to, with the curves and their R². Also of a fit that was
+/// read from a file, unless an older version wrote it.
+pub fn undescribed(fit: &Fit) -> Option<String> {
+    let mut missed: Vec<String> = (fit.curves.iter())
+        .filter_map(|curve| {
+            let r2 = curve.r2.filter(|r2| *r2 < DESCRIBES)?;
+            Some(format!("{} (R² {r2:.2})", curve.name))
+        })
+        .collect();
+    // Parts of one run.
+    missed.dedup();
+    (!missed.is_empty()).then(|| {
+        format!(
+            "the law {} does not describe {}: neither its parameters nor its predictions mean anything there",
+            fit.law.name(),
+            missed.join(" and ")
+        )
+    })
+}
+
 /// What a reader of the parameters should know, one sentence each; and whether more data would help.
 pub(crate) fn notes(fit: &Fit, data: &FitData) -> (Vec<String>, bool) {
     let mut notes = Vec::new();
-    let missed: Vec<String> = (data.curves.iter())
-        .filter_map(|curve| {
-            let r2 = Scores::of(&fit.predict(&curve.path), &curve.losses)?.r2;
-            (r2 < DESCRIBES).then(|| format!("{} (R² {r2:.2})", curve.name))
-        })
-        .collect();
-    if !missed.is_empty() {
-        notes.push(format!(
-            "the law {} does not describe {}: neither its parameters nor its predictions mean anything there; look at \
-             the picture, and fit runs of different models or data apart",
-            fit.law.name(),
-            missed.join(" and ")
-        ));
+    if let Some(missed) = undescribed(fit) {
+        notes.push(format!("{missed}; {AT_ODDS}"));
     }
     if data.constant_lr() && fit.law.parameters().len() > BASE_PARAMETERS {
         notes.push(

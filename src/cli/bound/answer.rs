@@ -1,8 +1,8 @@
 //! The bound of schedules that the user wrote.
 
 use super::extend::{Extended, extend};
-use super::{Args, ConventionFlag, highest, legend, spec, unit_lrs};
-use crate::cli::fit::table::{item, number, short};
+use super::{Args, ConventionFlag, highest, legend, spec, unit_lrs, warmup_steps};
+use crate::cli::fit::table::{item, number, plural, short};
 use crate::cli::format::thousands;
 use crate::design::bound::omega::points;
 use crate::design::bound::optimal::{Optimal, optimal};
@@ -30,6 +30,10 @@ struct Answer {
     all: Vec<Bounded>,
     optimal: Option<Optimal>,
     extended: Option<Extended>,
+    /// Warm-up steps of the schedule asked about.
+    warmup: u64,
+    /// Whether a table is written.
+    writes: bool,
 }
 
 /// Points of `--curve` in JSON, and in the terminal.
@@ -86,6 +90,8 @@ pub fn run(text: &str, steps: usize, problem: Problem, args: &Args) -> Result<St
         all,
         optimal,
         extended,
+        warmup: warmup_steps(steps, args)?,
+        writes: args.out.is_some(),
     };
     answer.say(args)
 }
@@ -146,6 +152,37 @@ impl Answer {
         )
     }
 
+    /// What is easily misread in the numbers.
+    fn notes(&self) -> Vec<String> {
+        let mut notes = Vec::new();
+        if let (Some(_), 1..) = (&self.optimal, self.warmup) {
+            notes.push(format!(
+                "the least bound is that of all schedules, and has no warm-up; the schedules beside it spend {} on theirs, \
+                 which is part of the gap",
+                plural(self.warmup as usize, "step")
+            ));
+        }
+        if let (true, [.., before, last]) = (self.writes, self.written_lrs())
+            && last > before
+        {
+            notes.push(format!(
+                "the last LR of what is written is {:.2} times the one before it: the bound's own optimum has that, since no \
+                 step follows the last one; do not take it for advice",
+                last / before
+            ));
+        }
+        notes
+    }
+
+    /// What `--out` writes, before it is scaled.
+    fn written_lrs(&self) -> &[f64] {
+        match (&self.extended, &self.optimal) {
+            (Some(extended), _) => extended.exact(),
+            (None, Some(optimal)) => &optimal.lrs[..],
+            (None, None) => &[],
+        }
+    }
+
     fn words(&self) -> String {
         let mut out = item("bound", &self.assumed());
         // Writing to a String cannot fail.
@@ -182,6 +219,9 @@ impl Answer {
                 number(best.lrs[best.lrs.len() - 1])
             );
             out.push_str(&item("gap", &text));
+        }
+        for note in self.notes() {
+            out.push_str(&item("note", &note));
         }
         if let Some(extended) = &self.extended {
             out.push_str(&extended.words());
@@ -221,11 +261,7 @@ impl Answer {
 
     /// `step,lr`, which `table:FILE` reads.
     fn table(&self, peak_lr: f64) -> String {
-        let lrs = match (&self.extended, &self.optimal) {
-            (Some(extended), _) => extended.exact(),
-            (None, Some(optimal)) => &optimal.lrs[..],
-            (None, None) => &[],
-        };
+        let lrs = self.written_lrs();
         let scale = peak_lr / highest(lrs);
         let mut out = String::from("step,lr\n");
         for (step, lr) in lrs.iter().enumerate() {
@@ -266,6 +302,7 @@ impl Answer {
         if let Some(extended) = &self.extended {
             out["extend"] = extended.json();
         }
+        out["notes"] = json!(self.notes());
         if args.curve {
             let (at, omegas) = self.curve(POINTS)?;
             let gamma = self.all[0].split.best_lr();

@@ -86,6 +86,7 @@ pub(super) fn object(o: &Outcome) -> Value {
         }),
     );
     put("warnings", o.warnings.clone().into());
+    put("fit_notes", o.fit_notes.clone().into());
     put("evaluations", o.designed.evaluations.into());
     put("seconds", o.seconds.into());
     let written = o.written.as_ref();

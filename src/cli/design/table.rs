@@ -29,8 +29,8 @@ pub(super) fn words(o: &Outcome) -> String {
         );
         out.push_str(&item("", &text));
     }
-    for warning in &o.warnings {
-        out.push_str(&item("note", warning));
+    for note in o.notes() {
+        out.push_str(&item("note", &note));
     }
     out.push('\n');
     out
@@ -81,10 +81,6 @@ fn rule(o: &Outcome) -> String {
 }
 
 fn found(o: &Outcome) -> String {
-    let limits = o.limits();
-    let from = o.falls_from();
-    let share = (limits.steps - from) as f64 / limits.steps as f64;
-    let last = o.designed.lrs.last().copied().unwrap_or_default() / limits.peak_lr;
     let ends = match o.interval {
         Some((low, high)) => format!("{:.5} ± {:.4}", o.designed.loss, (high - low) / 2.0),
         None => format!("{:.5}", o.designed.loss),
@@ -94,19 +90,28 @@ fn found(o: &Outcome) -> String {
         (None, Among::Segments) => "few straight lines".into(),
         (None, _) => "free shape".into(),
     };
-    let shape = match last * limits.peak_lr < trust::HELD * o.problem.level() {
+    format!(
+        "{ends} nats a token at the end; {} ({kind}, {} s)",
+        shape(o),
+        seconds(o.seconds)
+    )
+}
+
+/// What the LR does after the warm-up.
+pub(super) fn shape(o: &Outcome) -> String {
+    let limits = o.limits();
+    let from = o.falls_from();
+    let share = (limits.steps - from) as f64 / limits.steps as f64;
+    let last = o.designed.lrs.last().copied().unwrap_or_default();
+    match last < trust::HELD * o.problem.level() {
         true => format!(
             "falls over the last {} of the run, from step {}, to {} of the peak",
             percent(share),
             thousands(from),
-            percent(last)
+            percent(last / limits.peak_lr)
         ),
         false => "all but holds the LR".to_string(),
-    };
-    format!(
-        "{ends} nats a token at the end; {shape} ({kind}, {} s)",
-        seconds(o.seconds)
-    )
+    }
 }
 
 // Writing to a String cannot fail.

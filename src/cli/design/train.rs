@@ -1,11 +1,10 @@
 //! `--scheduler law:FILE` in `lehr train`: designed when the run is made, a table from then on.
 
 use super::super::fit::table::item;
-use super::super::format::thousands;
-use super::{Among, Outcome, input, json};
+use super::table::shape;
+use super::{Among, Outcome, input, interval, json};
 use crate::design::{Designed, Limits, Problem, file, trust};
 use crate::error::{Error, Result};
-use crate::schedule::percent;
 use crate::train::RunConfig;
 use crate::train::rundir::{RUN_FILE, SCHEDULE_FILE};
 use std::path::{Path, PathBuf};
@@ -48,7 +47,8 @@ impl ForRun {
             largest_drop: rule.largest_drop,
         };
         let problem = Problem::fresh(under.model.clone(), limits)?;
-        let outcome = super::solve(under, None, problem, rule, Among::Free, false, 0)?;
+        let mut outcome = super::solve(under, None, problem, rule, Among::Free, false, 0)?;
+        outcome.settle();
         let path = dir.join(SCHEDULE_FILE);
         Ok(ForRun { outcome, path })
     }
@@ -77,20 +77,51 @@ impl ForRun {
     /// What was designed, for the screen.
     pub fn words(&self) -> String {
         let o = &self.outcome;
-        let steps = o.limits().steps;
-        let from = o.falls_from();
-        let text = format!(
-            "{} predicts {:.4} nats a token: the LR falls over the last {}, from step {}",
-            o.under.model.law.name(),
-            o.designed.loss,
-            percent((steps - from) as f64 / steps as f64),
-            thousands(from)
-        );
-        let mut out = item("design", &text);
+        let mut out = item("law", &format!("{} {}", o.under.model.law.name(), found(o)));
         out.push_str(&item("gain", &o.verdict.sentence));
-        for warning in &o.warnings {
-            out.push_str(&item("note", warning));
+        for note in o.notes() {
+            out.push_str(&item("note", &note));
         }
         out
     }
+}
+
+impl Outcome {
+    /// Where the design is not worth believing, the best usual schedule that keeps the trust rule takes its place: the law
+    /// cannot tell them apart, and of that one people know what it does.
+    fn settle(&mut self) {
+        let rival = trust::rival(&self.compared);
+        let same = rival.baseline.lrs == self.designed.lrs;
+        if self.verdict.believable != Some(false) || !rival.within || same {
+            return;
+        }
+        let held_back = trust::held_back(&self.problem, &self.designed.lrs);
+        let designed = Designed::of(rival.baseline.clone());
+        self.warnings
+            .retain(|said| Some(said) != held_back.as_ref());
+        self.warnings.insert(
+            0,
+            format!(
+                "the run trains {}, the best usual schedule that keeps the trust rule, since the law's own design is not worth \
+                 believing over it; lehr design --out and --scheduler table:FILE train the design all the same",
+                rival.baseline.family.words()
+            ),
+        );
+        let fit = self.under.fit.as_ref();
+        self.interval = fit.map(|fit| interval(fit, &self.problem, &designed.lrs));
+        self.designed = designed;
+    }
+}
+
+/// What the run trains and where the law sees its end, after the law's name.
+fn found(o: &Outcome) -> String {
+    let what = match o.designed.family {
+        Some(family) => family.words(),
+        None => "its design".into(),
+    };
+    format!(
+        "predicts {:.4} nats a token for {what}, which {}",
+        o.designed.loss,
+        shape(o)
+    )
 }

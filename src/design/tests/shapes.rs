@@ -58,6 +58,10 @@ fn the_momentum_law_is_held_back() {
         said.contains("tissue") && said.contains("would fall faster"),
         "{said}"
     );
+    // To the end, whose step still learns.
+    assert!(found.lrs.windows(2).skip(200).all(|w| w[1] <= w[0]));
+    assert!(found.lrs[3999] > 1e-12, "{}", found.lrs[3999]);
+    assert!((problem.loss(&found.lrs) - found.loss).abs() < 1e-9);
 }
 
 #[test]

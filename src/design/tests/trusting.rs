@@ -156,6 +156,34 @@ fn what_the_fit_cannot_support_is_refused() {
     assert!(said.contains("what a decay gains"), "{said}");
 }
 
+/// The curve's losses are noise around the law: R² says so, refuses, and goes through `law.json`.
+#[test]
+fn curves_that_the_law_does_not_describe_are_refused() {
+    let mut rng = random::stream(3, random::DRAWS, 0);
+    let noisy = disturbed("astray", lrs(3000, |x| 1.0 - 0.9 * x), |_| {
+        0.3 * random::normal(&mut rng)
+    });
+    let fit = fitted("mpl-no-gamma", &[&probes()[..], &[noisy]].concat());
+    assert!(fit.curves[0].r2.unwrap() > 0.9 && fit.curves[2].r2.unwrap() < 0.8);
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("law.json");
+    fit::file::write(&fit, &path).unwrap();
+    let read = fit::file::read(&path).unwrap();
+    assert_eq!(read.curves, fit.curves);
+    assert_eq!(read.curves[0].loss, Some(fit::FittedLoss::HeldOut));
+    let problem = under(&read, 3000, 1e-3);
+    let said = trust::support(&read, &problem, false)
+        .unwrap_err()
+        .to_string();
+    assert!(
+        said.contains("does not describe astray (R² ") && said.contains("--force"),
+        "{said}"
+    );
+    let warned = trust::support(&read, &problem, true).unwrap();
+    assert!(warned[0].contains("astray"), "{warned:?}");
+    assert!(fit.notes.iter().any(|note| note.starts_with(&warned[0])));
+}
+
 #[test]
 fn the_rule_follows_what_was_fitted() {
     let steps = |fit: Option<&Fit>, free| 1.0 / trust::rule(fit, 10_000, free).largest_drop;

@@ -47,8 +47,8 @@ impl Gathered {
         for law in &all.laws {
             if law.mixed() {
                 all.notes.push(format!(
-                    "{} was fitted to some curves with a loss at every step and some without: if these are training and \
-                     held-out losses, fit one kind of them (lehr fit --kind validation)",
+                    "{} was fitted, it seems, to training losses of some curves and held-out losses of others: fit one kind of \
+                     them (lehr fit --kind validation)",
                     law.label
                 ));
             }

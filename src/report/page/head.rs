@@ -50,9 +50,10 @@ pub fn summary(g: &Gathered) -> Vec<String> {
     if let (Some(law), [run]) = (g.laws.first(), &g.runs[..])
         && let Some((_, under)) = g.first_law().first()
     {
-        let (loss, low, high) = under.end();
+        let end = under.end();
+        let (loss, (low, high)) = (end.loss, end.measured);
         let mut said = format!(
-            "{} puts its {} loss at the end at {loss:.4} (90 %: {low:.4} to {high:.4})",
+            "{} puts its {} loss at the end at {loss:.4} (90 % of what is measured, noise included: {low:.4} to {high:.4})",
             law.label,
             law.of()
         );
@@ -63,10 +64,14 @@ pub fn summary(g: &Gathered) -> Vec<String> {
             let off = end - loss;
             let _ = write!(
                 said,
-                "; measured {:.4}, {:.4} {}, {:.1} σ of one point’s noise",
+                "; measured {:.4}, {:.4} {} and {} that interval, {:.1} σ of one point’s noise",
                 end,
                 off.abs(),
                 if off < 0.0 { "lower" } else { "higher" },
+                match (low..=high).contains(&end) {
+                    true => "inside",
+                    false => "outside",
+                },
                 off.abs() / law.noise(loss)
             );
         }

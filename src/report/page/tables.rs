@@ -176,7 +176,8 @@ pub(super) fn ends(g: &Gathered) -> String {
         }
         for (key, under) in row.iter().enumerate() {
             let Some(u) = under else { continue };
-            let (loss, low, high) = u.end();
+            let end = u.end();
+            let (loss, (low, high)) = (end.loss, end.measured);
             let done = u.measured_end(law, g.runs[key].horizon());
             let cells = vec![
                 cell(number(loss)),
@@ -202,7 +203,8 @@ pub(super) fn ends(g: &Gathered) -> String {
         "MAE",
         "R²",
     ];
-    let mut caption = "Ends in nats a token; MAE and R² from the law’s first fitted step on. In-sample for the runs that the law \
+    let mut caption = "Ends in nats a token. The interval is that of a measured loss: the parameters, one point’s noise and a run’s own \
+                       offset; MAE and R² from the law’s first fitted step on. In-sample for the runs that the law \
                        was fitted to."
         .to_string();
     if g.laws.iter().any(|l| l.kind == LossKind::TrainBatch) {

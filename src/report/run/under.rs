@@ -3,7 +3,7 @@
 use super::Run;
 use super::derived::applied;
 use crate::curve::{LossCurve, LossKind, LrOrigin, Point, WarmUp, warmup_shown};
-use crate::fit::{self, Band, Fit, Scores};
+use crate::fit::{self, Band, Fit, FittedCurve, FittedLoss, Scores};
 use crate::report::ticks::power;
 use crate::schedule::Shape;
 
@@ -23,21 +23,21 @@ pub struct Law {
 }
 
 impl Law {
-    /// `kind` as the user says, or else what the fitted curves look like: a loss at (nearly) every step is that of
-    /// training batches.
+    /// `kind` as the user says, or else that of the fitted curves.
     pub fn new(label: String, fit: Fit, kind: Option<LossKind>) -> Law {
-        let guessed = match !fit.curves.is_empty() && fit.curves.iter().all(|c| dense(&fit, c)) {
+        let all = !fit.curves.is_empty() && fit.curves.iter().all(|c| training(&fit, c));
+        let fitted = match all {
             true => LossKind::TrainBatch,
             false => LossKind::Validation,
         };
-        let kind = kind.unwrap_or(guessed);
+        let kind = kind.unwrap_or(fitted);
         Law { label, fit, kind }
     }
 
-    /// Whether some of the fitted curves look like training losses, and some do not.
+    /// Whether some of the fitted curves are training losses, and some are not.
     pub fn mixed(&self) -> bool {
         let all = self.fit.curves.iter();
-        let n = all.filter(|c| dense(&self.fit, c)).count();
+        let n = all.filter(|c| training(&self.fit, c)).count();
         (1..self.fit.curves.len()).contains(&n)
     }
 
@@ -69,8 +69,12 @@ impl Law {
     }
 }
 
-/// Whether a fitted curve has a loss at (nearly) every step.
-fn dense(fit: &Fit, c: &fit::FittedCurve) -> bool {
+/// Whether a fitted curve is of training losses. Where the law's file does not say, one with a loss at (nearly) every
+/// step is.
+fn training(fit: &Fit, c: &FittedCurve) -> bool {
+    if let Some(loss) = c.loss {
+        return loss == FittedLoss::Training;
+    }
     (c.points as u64).saturating_mul(c.bin) * 2 >= c.steps.saturating_sub(fit.from)
 }
 
@@ -87,6 +91,17 @@ pub struct Under {
     /// Predictions with their bands over the whole run, from `from` to its last planned step.
     pub steps: Vec<u64>,
     pub band: Band,
+}
+
+/// What a law says of a run's last step.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct End {
+    /// Nats a token.
+    pub loss: f64,
+    /// Where the law's curve lies in nine of ten cases, given what its fit does not know of its parameters.
+    pub curve: (f64, f64),
+    /// Where a measured loss lies in nine of ten cases: one point's noise, and a run's own offset, added.
+    pub measured: (f64, f64),
 }
 
 impl Under {
@@ -137,10 +152,14 @@ impl Under {
         })
     }
 
-    /// The predicted end of the run: loss, low, high of the law's curve there.
-    pub fn end(&self) -> (f64, f64, f64) {
+    /// The predicted end of the run.
+    pub fn end(&self) -> End {
         let i = self.steps.len() - 1;
-        (self.band.loss[i], self.band.low[i], self.band.high[i])
+        End {
+            loss: self.band.loss[i],
+            curve: (self.band.low[i], self.band.high[i]),
+            measured: (self.band.observed_low[i], self.band.observed_high[i]),
+        }
     }
 
     /// Why the law may fail this run: a peak LR beyond those fitted. As the end of a sentence.
@@ -177,7 +196,7 @@ impl Under {
         let from = (LATE * horizon as f64).min(last.step as f64);
         let late = points.filter(|(p, _)| p.step as f64 >= from);
         let off: Vec<f64> = late.map(|(p, said)| p.loss - said).collect();
-        Some(self.end().0 + off.iter().sum::<f64>() / off.len() as f64)
+        Some(self.end().loss + off.iter().sum::<f64>() / off.len() as f64)
     }
 
     /// `(step, predicted)` at the points from `from` on.
