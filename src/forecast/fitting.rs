@@ -241,11 +241,20 @@ fn conclude(
         true => COOLDOWNS.iter().map(cooled).collect(),
         false => Vec::new(),
     };
-    if !forecast.is_finite() {
-        return Err(Error::input(
-            "the law predicts no finite loss for the end of this run",
-        ));
+    // What a law learns from a fall of a thousandth of the LR is no loss at all where the LR goes to 0.
+    let seen_losses = seen.training.iter().chain(&seen.held_out).map(|p| p.loss);
+    let highest = seen_losses.filter(|l| l.is_finite()).fold(0.0, f64::max);
+    let is_loss = |loss: f64| loss > 0.0 && loss <= highest;
+    if !is_loss(forecast) {
+        return Err(Error::input(format!(
+            "the losses so far leave the end open: the law {} would have it at {forecast:.3e} nats a token",
+            found.law.name()
+        )));
     }
+    let cooldown_now = cooldown_now
+        .into_iter()
+        .filter(|c: &CooldownNow| is_loss(c.loss))
+        .collect();
     Ok(Fitted {
         fitted_to: step,
         searched_at,

@@ -197,6 +197,24 @@ fn a_fit_is_finite_wherever_a_run_stands() {
     }
 }
 
+/// A design may have fallen by next to nothing for a long time.
+#[test]
+fn a_fall_that_is_next_to_none_gives_no_absurd_forecast() {
+    let mut subject = subject(false);
+    for fall in [1.1e-3, 2e-3, 5e-3, 2e-2] {
+        let lrs = subject.lrs.iter_mut().enumerate().skip(100).take(540);
+        lrs.for_each(|(s, lr)| *lr = PEAK * (1.0 - fall * (s - 100) as f64 / 540.0));
+        for step in [200, 300, 400, 600] {
+            if let Ok((_, fitted)) = fit(&subject, &seen(&subject.lrs, step, 3), None) {
+                assert!(
+                    fitted.forecast > 0.0 && fitted.forecast < 20.0,
+                    "{fitted:?}"
+                );
+            }
+        }
+    }
+}
+
 #[test]
 fn a_law_that_does_not_describe_the_run_decides_nothing() {
     let subject = subject(true);

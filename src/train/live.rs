@@ -228,7 +228,7 @@ impl Live {
                     )
             });
             if 2 * step <= steps {
-                self.account.midway = Some(fitted.forecast);
+                self.account.midway = fitted.describes.then_some(fitted.forecast);
             }
             forecast = Some(ForecastRecord::new(step, &fitted));
             self.told = Some(fitted);
