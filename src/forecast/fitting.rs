@@ -37,7 +37,7 @@ pub struct Fitted {
     /// Which losses were fitted: `held-out` or `training`.
     pub losses: Losses,
     /// Predicted held-out loss after the run's last step, nats a token, and the interval that holds it nine times in ten
-    /// if the law is right.
+    /// if the law is right; cut to what a loss can be, between 0 and the highest that the run has had.
     pub forecast: f64,
     pub low: f64,
     pub high: f64,
@@ -262,8 +262,8 @@ fn conclude(
         parameters: found.parameters(),
         losses,
         forecast,
-        low: forecast - half(band.loss[0], band.low[0]),
-        high: forecast + half(band.loss[0], band.high[0]),
+        low: (forecast - half(band.loss[0], band.low[0])).max(0.0),
+        high: (forecast + half(band.loss[0], band.high[0])).min(highest),
         describes: explained(subject, seen, losses, found) >= DESCRIBES,
         cooldown_now,
         noise,
