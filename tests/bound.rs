@@ -1,5 +1,7 @@
 //! `lehr bound`, driven as a user does.
 
+mod common;
+
 use assert_cmd::Command;
 use serde_json::Value;
 use std::path::Path;
@@ -9,6 +11,10 @@ fn lehr(verb: &str, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_lehr"));
     command.arg(verb).args(arguments);
     command
+}
+
+fn refused(arguments: &[&str]) -> String {
+    common::refused(lehr("bound", arguments))
 }
 
 fn said(arguments: &[&str]) -> String {
@@ -23,23 +29,6 @@ fn said(arguments: &[&str]) -> String {
 fn json(arguments: &[&str]) -> Value {
     let arguments = [arguments, &["--json"]].concat();
     serde_json::from_str(&said(&arguments)).unwrap()
-}
-
-/// The one sentence on stderr of a call that must fail.
-fn refused(arguments: &[&str]) -> String {
-    let output = lehr("bound", arguments)
-        .assert()
-        .failure()
-        .get_output()
-        .clone();
-    assert!(output.stdout.is_empty());
-    assert_eq!(output.status.code(), Some(1));
-    let text = String::from_utf8(output.stderr).unwrap();
-    assert!(
-        !text.contains("panicked") && text.lines().count() == 1,
-        "{text}"
-    );
-    text
 }
 
 fn text(path: &Path) -> &str {

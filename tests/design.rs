@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::Place;
+use common::{Place, public};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 
@@ -445,19 +445,6 @@ fn what_cannot_be_designed_is_one_sentence() {
     let said = place.refused(place.train("none", &missing));
     assert!(said.contains("missing.json"), "{said}");
     assert!(!place.run("none").exists());
-}
-
-fn public(name: &str) -> Option<PathBuf> {
-    let root = std::env::var_os("LEHR_CURVES").map_or_else(
-        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/curves"),
-        PathBuf::from,
-    );
-    let path = root.join(name);
-    if !path.is_file() {
-        println!("skipped: {} not found", path.display());
-        return None;
-    }
-    Some(path)
 }
 
 /// Fitted to a cosine, a constant run and a cooldown of MPL's 100M model, the law designs for three times their length

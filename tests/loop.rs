@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::Place;
+use common::{Place, logged};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -66,15 +66,6 @@ fn run(place: &Place, start: &str) -> PathBuf {
             .starts_with(start)
     };
     all.find(named).unwrap()
-}
-
-fn logged(place: &Place) -> usize {
-    let entries = std::fs::read_dir(place.path("out/runs"));
-    let logs = entries.into_iter().flatten().flatten();
-    let lines = logs.map(|e| std::fs::read_to_string(e.path().join("curve.csv")));
-    lines
-        .map(|l| l.map_or(0, |text| text.lines().count()))
-        .sum()
 }
 
 #[test]

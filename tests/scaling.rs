@@ -1,6 +1,9 @@
 //! `lehr scaling`, driven as a user does.
 
+mod common;
+
 use assert_cmd::Command;
+use common::public;
 use serde_json::Value;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
@@ -12,6 +15,10 @@ fn lehr(arguments: &[&str]) -> Command {
     command
 }
 
+fn refused(arguments: &[&str]) -> String {
+    common::refused(lehr(arguments))
+}
+
 fn said(arguments: &[&str]) -> String {
     let output = lehr(arguments).assert().success().get_output().clone();
     String::from_utf8(output.stdout).unwrap()
@@ -20,19 +27,6 @@ fn said(arguments: &[&str]) -> String {
 fn json(arguments: &[&str]) -> Value {
     let arguments = [arguments, &["--json"]].concat();
     serde_json::from_str(&said(&arguments)).unwrap()
-}
-
-/// The one sentence on stderr of a call that must fail.
-fn refused(arguments: &[&str]) -> String {
-    let output = lehr(arguments).assert().failure().get_output().clone();
-    assert!(output.stdout.is_empty());
-    assert_eq!(output.status.code(), Some(1));
-    let text = String::from_utf8(output.stderr).unwrap();
-    assert!(
-        !text.contains("panicked") && text.lines().count() == 1,
-        "{text}"
-    );
-    text
 }
 
 fn text(path: &Path) -> &str {
@@ -64,20 +58,6 @@ fn isoflop_table(dir: &TempDir) -> PathBuf {
     let path = dir.path().join("runs.csv");
     std::fs::write(&path, rows).unwrap();
     path
-}
-
-/// A file of `../shared/curves`; `None`, having said so, where it is not there.
-fn public(name: &str) -> Option<PathBuf> {
-    let root = std::env::var_os("LEHR_CURVES").map_or_else(
-        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/curves"),
-        PathBuf::from,
-    );
-    let path = root.join(name);
-    if !path.is_file() {
-        println!("skipped: {} not found", path.display());
-        return None;
-    }
-    Some(path)
 }
 
 fn near(value: &Value, want: f64, share: f64) {

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::Place;
+use common::{Place, logged};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -62,16 +62,6 @@ fn write(place: &Place, spec: &str) {
 
 fn results(place: &Place) -> String {
     std::fs::read_to_string(place.path("out/results.csv")).unwrap()
-}
-
-/// Steps in the logs of all runs.
-fn logged(place: &Place) -> usize {
-    let entries = std::fs::read_dir(place.path("out/runs"));
-    let logs = entries.into_iter().flatten().flatten();
-    let lines = logs.map(|e| std::fs::read_to_string(e.path().join("curve.csv")));
-    lines
-        .map(|l| l.map_or(0, |text| text.lines().count()))
-        .sum()
 }
 
 /// The directories of runs whose names begin so, with the time that their models were written.

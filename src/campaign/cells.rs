@@ -105,7 +105,7 @@ pub fn schedule(plan: &Plan, baseline: &Baseline, peak: f64) -> Result<Schedule>
     })
 }
 
-/// The probes: the trunk first.
+/// The probes: the trunk first, the one at half the peak last.
 pub fn probes(plan: &Plan) -> Vec<Cell> {
     let p = &plan.probes;
     let seed = plan.spec.seeds[0];
@@ -113,7 +113,7 @@ pub fn probes(plan: &Plan) -> Vec<Cell> {
     let evaluated = |steps: u64| (steps / plan.spec.points).max(1);
     let branches: Vec<u64> = p.cooldowns.iter().map(|c| p.trunk - c).collect();
     let mut cells = Vec::new();
-    let trunk = trunk(
+    let first = trunk(
         plan,
         name("trunk"),
         (plan.spec.peak(), seed),
@@ -125,7 +125,7 @@ pub fn probes(plan: &Plan) -> Vec<Cell> {
         let mut cell = cooldown(
             plan,
             id,
-            (0, &trunk.config),
+            (0, &first.config),
             (at, p.trunk),
             Decay::Linear,
             0.0,
@@ -133,8 +133,14 @@ pub fn probes(plan: &Plan) -> Vec<Cell> {
         cell.config.eval.every = evaluated(length);
         cells.push(cell);
     }
-    cells.insert(0, trunk);
+    cells.insert(0, first);
     cells[0].config.eval.every = evaluated(p.trunk);
+    if p.low > 0 {
+        let [peak, _] = plan.probed_peaks();
+        let mut low = trunk(plan, name("low"), (peak, seed), p.low, &[]);
+        low.config.eval.every = evaluated(p.low);
+        cells.push(low);
+    }
     cells
 }
 

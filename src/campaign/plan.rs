@@ -1,9 +1,8 @@
 //! A campaign over its corpus: how long each probe is, what everything costs, and what its directory stands for.
 
 use super::cells::{self, Cell, Wanted};
+use super::probes::{self, Probes};
 use super::spec::Spec;
-use crate::curve::MIN_POINTS;
-use crate::design::trust::MOST_EXTRAPOLATION;
 use crate::error::{Error, Result};
 use crate::files;
 use crate::law::{self, LawOptions};
@@ -22,10 +21,6 @@ use toml::{Table, Value};
 
 /// What the directory of a campaign stands for.
 pub const PLAN_FILE: &str = "plan.toml";
-/// Steps of a cooldown that can be told from noise, and of a trunk after what is not fitted.
-const FEWEST_STEPS: u64 = 10;
-/// No law describes the first collapse of the loss: this share of a curve is not fitted (see [`crate::fit::FitOptions`]).
-const COLLAPSE: f64 = 0.05;
 /// Evaluations that cost more than this share of the probes' steps are told.
 const DEAR: f64 = 0.25;
 
@@ -43,14 +38,6 @@ pub struct Plan {
     pub flops_per_token: f64,
     /// What the user should know, in sentences.
     pub notes: Vec<String>,
-}
-
-/// The probes in steps.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Probes {
-    pub trunk: u64,
-    /// Each branches off so that it ends where the trunk ends.
-    pub cooldowns: Vec<u64>,
 }
 
 /// What is known of the corpus.
@@ -82,34 +69,6 @@ impl Cost {
     }
 }
 
-impl Probes {
-    /// `total` steps shared out.
-    pub fn of(total: u64, cooldowns: &[f64]) -> Probes {
-        let lengths = cooldowns.iter();
-        let cooldowns: Vec<u64> = lengths
-            .map(|share| (share * total as f64).round() as u64)
-            .collect();
-        Probes {
-            trunk: total.saturating_sub(cooldowns.iter().sum()),
-            cooldowns,
-        }
-    }
-
-    pub fn steps(&self) -> u64 {
-        self.trunk + self.cooldowns.iter().sum::<u64>()
-    }
-
-    /// Whether a law can be fitted to them: the warm-up is over where the first cooldown starts, and every part that
-    /// is fitted has enough steps for as many losses.
-    fn suffice(&self, warmup: u64) -> bool {
-        let from = warmup.max((COLLAPSE * self.trunk as f64).round() as u64);
-        let longest = self.cooldowns.iter().copied().max().unwrap_or(0);
-        self.trunk >= from + FEWEST_STEPS.max(MIN_POINTS as u64)
-            && self.trunk >= longest + warmup.max(1)
-            && self.cooldowns.iter().all(|c| *c >= FEWEST_STEPS)
-    }
-}
-
 impl Plan {
     /// Reads (and if need be prepares) the corpus, and shares out the steps.
     ///
@@ -126,15 +85,17 @@ impl Plan {
             }
         }
         let config = &mut spec.config;
-        // Nobody looks at the text that the runs of a campaign write.
+        // Nobody looks at the text that the runs of a campaign write, and each keeps its own schedule to its end.
         config.sample.tokens = 0;
+        config.law.redesign.clear();
+        config.law.stop_when.clear();
         config.schedule.scheduler = "constant".into();
         config.train.seed = spec.seeds[0];
         config.validate()?;
         let warmup = config.schedule()?.warmup_steps();
         config.schedule.warmup = Warmup::Steps(warmup).to_string();
         let steps = config.train.iterations;
-        let probes = probes(&spec, warmup)?;
+        let probes = probes::probes(&spec, warmup)?;
         let config = &spec.config;
         let source = Source::open(config, progress)?;
         let vocab_size = source.vocab_size(config)?;
@@ -185,10 +146,19 @@ impl Plan {
                 count(plan.probes.steps())
             ));
         }
-        if plan.spec.peaks.iter().any(|p| *p != plan.spec.peak()) {
+        let probed = plan.probed_peaks();
+        let beyond = |p: &&f64| !(probed[0]..=probed[1]).contains(*p);
+        let beyond: Vec<String> = (plan.spec.peaks.iter().filter(beyond))
+            .map(|p| format!("{p:e}"))
+            .collect();
+        if !beyond.is_empty() {
+            let at = match probed[0] == probed[1] {
+                true => format!("at the peak {:e} alone", probed[1]),
+                false => format!("at peaks from {:e} to {:e}", probed[0], probed[1]),
+            };
             plan.notes.push(format!(
-                "the law is fitted at the peak {:e} alone: what it predicts of baselines at other peaks is a guess",
-                plan.spec.peak()
+                "the law is fitted {at}: what it predicts of baselines at {} is a guess",
+                beyond.join(" and ")
             ));
         }
         Ok(plan)
@@ -197,6 +167,15 @@ impl Plan {
     /// Steps of the long run.
     pub fn steps(&self) -> u64 {
         self.spec.config.train.iterations
+    }
+
+    /// The lowest and the highest peak of a probe.
+    pub fn probed_peaks(&self) -> [f64; 2] {
+        let peak = self.spec.peak();
+        match self.probes.low {
+            0 => [peak; 2],
+            _ => [probes::LOW * peak, peak],
+        }
     }
 
     /// The peaks that a baseline is trained at.
@@ -397,6 +376,7 @@ impl Plan {
         let mut own = Table::new();
         own.insert("budget".into(), self.spec.budget.into());
         own.insert("cooldowns".into(), numbers(&self.spec.cooldowns));
+        own.insert("low_probe".into(), self.spec.low_probe.into());
         own.insert("points".into(), (self.spec.points as i64).into());
         own.insert("law".into(), list(&self.spec.laws));
         let drop: Vec<f64> = self.spec.largest_drop.into_iter().collect();
@@ -436,54 +416,4 @@ fn difference(name: &str, here: &Value, there: &Value) -> Option<String> {
         let at = |table: &Table| table.get(key).cloned().unwrap_or_else(|| missing.clone());
         difference(&inner(key), &at(a), &at(b))
     })
-}
-
-/// The probes, if a law can be fitted to them and asked about the long run.
-fn probes(spec: &Spec, warmup: u64) -> Result<Probes> {
-    let steps = spec.config.train.iterations;
-    // 0.07 of 100 steps are 7, however it is rounded on the way.
-    let total = (spec.budget * steps as f64 * (1.0 + 1e-12)).floor() as u64;
-    let near = |p: &Probes| p.trunk as f64 * MOST_EXTRAPOLATION >= steps as f64;
-    let found = Probes::of(total, &spec.cooldowns);
-    if found.suffice(warmup) && near(&found) {
-        return Ok(found);
-    }
-    let enough = |total: &u64| {
-        let probes = Probes::of(*total, &spec.cooldowns);
-        probes.suffice(warmup) && near(&probes)
-    };
-    // No fewer can reach far enough, and from there on it takes so many more at most.
-    let least = (steps as f64 / MOST_EXTRAPOLATION) as u64;
-    let smallest = spec.cooldowns.iter().copied().fold(1.0, f64::min);
-    let more = 2 * least + ((warmup + FEWEST_STEPS) as f64 * 4.0 / smallest) as u64 + 1000;
-    let from = least.max(total + 1);
-    let advice = match (from..from + more).find(enough) {
-        Some(needed) if needed < steps => format!(
-            "they take at least {}; raise --budget to {:.3}, or train longer",
-            count(needed),
-            (1e3 * needed as f64 / steps as f64).ceil() / 1e3
-        ),
-        Some(needed) => format!(
-            "they take at least {}, no less than the whole run; train longer",
-            count(needed)
-        ),
-        None => "train longer".into(),
-    };
-    let lacking = match found.suffice(warmup) {
-        false => format!(
-            "{} of them in a trunk with a warm-up of {}, too few to fit a law to",
-            count(found.trunk),
-            count(warmup)
-        ),
-        true => format!(
-            "{} of them in the trunk, and beyond {MOST_EXTRAPOLATION} times its length a law is a guess",
-            count(found.trunk)
-        ),
-    };
-    Err(Error::input(format!(
-        "--budget {} of {} steps leaves {} for the probes, {lacking}; {advice}",
-        spec.budget,
-        count(steps),
-        count(total)
-    )))
 }

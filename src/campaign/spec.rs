@@ -16,6 +16,8 @@ pub struct Spec {
     pub budget: f64,
     /// Each cooldown's share of the probes' steps; the trunk has the rest.
     pub cooldowns: Vec<f64>,
+    /// Share of the probes' steps that one of them has at half the peak; 0: there is none.
+    pub low_probe: f64,
     /// Held-out losses a probe.
     pub points: u64,
     /// Laws by name; of several the one that predicts held-out probes best.
@@ -134,6 +136,12 @@ impl Spec {
         if self.cooldowns.is_empty() || all > 0.5 + 1e-9 {
             return Err(Error::input(format!(
                 "--cooldowns make up {all} of the probes; it takes at least one, and half of the steps at most, since the trunk has the rest"
+            )));
+        }
+        if !(0.0..=0.5).contains(&self.low_probe) {
+            return Err(Error::input(format!(
+                "--low-probe {}: it is a share of the probes' steps, from 0 (none) to 0.5",
+                self.low_probe
             )));
         }
         if self.points == 0 {

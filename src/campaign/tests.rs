@@ -1,7 +1,8 @@
 //! Specs, shares and costs over a corpus of a few lines.
 
 use super::cells::{self, Cell, Kind, Wanted};
-use super::plan::{Plan, Probes};
+use super::plan::Plan;
+use super::probes::Probes;
 use super::results::spearman;
 use super::spec::{Baseline, Spec, baselines};
 use crate::train::recipe::Layers;
@@ -32,6 +33,7 @@ fn spec(dir: &Path, list: &str) -> Spec {
         config: layers.finish().unwrap(),
         budget: 0.25,
         cooldowns: vec![0.2],
+        low_probe: 0.0,
         points: 40,
         laws: vec!["tissue".into()],
         baselines: baselines(list).unwrap(),
@@ -99,8 +101,26 @@ fn probes_share_their_steps_and_their_batches() {
     assert_eq!(trunk.config.train.seed, 3);
     let steps: u64 = probes.iter().map(Cell::own_steps).sum();
     assert_eq!(steps, 250);
+    // One at half the peak has its share of all, the others share the rest.
+    let mut spec = spec(dir.path(), "none");
+    spec.low_probe = 0.3;
+    spec.peaks = vec![0.5 * spec.peak(), 0.6 * spec.peak()];
+    let plan = Plan::resolve(spec.clone(), &mut ()).unwrap();
+    let probes = cells::probes(&plan);
+    let lengths: Vec<u64> = probes.iter().map(Cell::own_steps).collect();
+    assert_eq!(lengths, [140, 35, 75]);
+    let low = &probes[2].config;
+    assert_eq!(low.schedule.peak_lr, 0.5 * spec.peak());
+    assert_eq!(
+        (low.schedule.scheduler.as_str(), low.eval.every),
+        ("constant", 1)
+    );
+    let guess = |plan: &Plan| plan.notes.iter().any(|n| n.contains("is a guess"));
+    assert!(!guess(&plan), "{:?}", plan.notes);
+    spec.peaks = vec![2.0 * spec.peak()];
+    assert!(guess(&Plan::resolve(spec, &mut ()).unwrap()));
     // Two of them, of which the shorter one sets the trust rule.
-    let two = Probes::of(400, &[0.2, 0.05]);
+    let two = Probes::of(400, 0.0, &[0.2, 0.05]);
     assert_eq!((two.trunk, &two.cooldowns[..]), (300, &[80, 20][..]));
 }
 
@@ -169,6 +189,7 @@ fn too_short_and_too_far_are_told_with_what_is_needed() {
             "--budget 1",
         ),
         (&|s| s.cooldowns = vec![0.4, 0.3], "--cooldowns"),
+        (&|s| s.low_probe = 0.6, "--low-probe 0.6"),
         (&|s| s.peaks = vec![0.0], "--peaks 0"),
         (&|s| s.seeds = vec![1, 1], "1 is there twice"),
         (&|s| s.laws = vec!["sized".into()], "a loop has one"),

@@ -1,10 +1,38 @@
 //! How numbers look in the terminal: short, aligned, each with its unit.
 
 pub use crate::report::words::{clock, count, thousands};
+use crate::scaling::suite::results::Mean;
 
 /// `3.0e-3`.
 pub fn lr(x: f64) -> String {
     format!("{x:.1e}")
+}
+
+/// `3.0123 ± 0.0040`: the mean of several seeds and their standard deviation.
+pub fn mean(m: &Mean) -> String {
+    match m.deviation {
+        Some(d) => format!("{:.4} ± {d:.4}", m.mean),
+        None => format!("{:.4}", m.mean),
+    }
+}
+
+/// `+3.2 ± 0.4`: the same, of a difference, in thousandths.
+pub fn mean_thousandths(m: &Mean) -> String {
+    let value = format!("{:+.1}", 1e3 * m.mean);
+    match m.deviation {
+        Some(d) => format!("{value} ± {:.1}", 1e3 * d),
+        None => value,
+    }
+}
+
+/// A loss or a speed as the screen shows it: each step moves it a tenth of the way, and one that is no number not at all.
+pub fn smooth(old: Option<f64>, new: f64) -> Option<f64> {
+    const WEIGHT: f64 = 0.1;
+    match old {
+        Some(old) if new.is_finite() => Some(old + WEIGHT * (new - old)),
+        Some(old) => Some(old),
+        None => Some(new),
+    }
 }
 
 /// Breaks `text` into lines of at most `width` characters, at spaces, each led by `indent`; line

@@ -27,8 +27,8 @@ use toml::Value;
 
 /// Let short probes design the schedule of a long run, and see how it does
 ///
-/// Trains cheap probes (a trunk at constant learning rate, and a sharp cooldown that ends where it ends), fits a law to
-/// their held-out losses, designs the long run's schedule under it, predicts that run and its baselines, trains them
+/// Trains cheap probes (a trunk at constant learning rate, a sharp cooldown that ends where it ends, and a short run at
+/// half the peak), fits a law to their held-out losses, designs the long run's schedule under it, predicts that run and its baselines, trains them
 /// all, and holds predicted against actual. The plan and its cost come first. Called again, it goes on where it was;
 /// finished runs are passed over, and baselines, seeds and peaks may be added.
 #[derive(clap::Args)]
@@ -73,7 +73,11 @@ pub struct Args {
     /// The probes' steps, as a share of the long run's
     #[arg(long, default_value_t = 0.25, value_name = "SHARE")]
     budget: f64,
-    /// The probes' cooldowns, each as a share of their steps; the trunk has the rest
+    /// Share of the probes' steps for one at half the peak, constant: at one LR alone, no law can tell steps from LR·steps.
+    /// 0: none
+    #[arg(long, default_value_t = 0.3, value_name = "SHARE")]
+    low_probe: f64,
+    /// The probes' cooldowns, each as a share of the other steps; the trunk has the rest
     #[arg(
         long,
         value_delimiter = ',',
@@ -84,14 +88,9 @@ pub struct Args {
     /// Held-out losses a probe
     #[arg(long, default_value_t = 40, value_name = "N")]
     points: u64,
-    /// The law; of several the one that predicts held-out probes best. Of two probes, tissue, fast
-    /// and with five parameters, foretold runs four times as long as well as any
-    #[arg(
-        long,
-        value_delimiter = ',',
-        default_value = "tissue",
-        value_name = "NAME,…"
-    )]
+    /// The law; of several the one that predicts held-out probes best. elr knows that progress is not in proportion
+    /// to the LR, which the laws in S₁ take for granted [default: elr, and tissue with --low-probe 0]
+    #[arg(long, value_delimiter = ',', value_name = "NAME,…")]
     law: Vec<String>,
     /// The trust rule: largest drop a step, as a share of the peak [default: as steep, for
     /// its length, as the probes' cooldowns, and at least a fall over 20 % of the run]
@@ -292,8 +291,13 @@ impl Args {
             config,
             budget: self.budget,
             cooldowns: self.cooldowns.clone(),
+            low_probe: self.low_probe,
             points: self.points,
-            laws: self.law.clone(),
+            laws: match self.law.is_empty() {
+                false => self.law.clone(),
+                true if self.low_probe > 0.0 => vec!["elr".into()],
+                true => vec!["tissue".into()],
+            },
             baselines: spec::baselines(&self.baselines)?,
             seeds,
             peaks: self.peaks.clone(),

@@ -1,6 +1,6 @@
 //! What a run looks like while it runs: a bar on a terminal, plain lines elsewhere.
 
-use super::format::{clock, count, lr, thousands, wrap};
+use super::format::{clock, count, lr, smooth, thousands, wrap};
 use crate::forecast::{Alarm, Decision};
 use crate::schedule;
 use crate::train::live::Account;
@@ -27,8 +27,6 @@ const WIDTH: usize = 80;
 const PLAIN_LINES: u64 = 20;
 /// And a line about the forecast about this many times.
 const LAW_LINES: u64 = 8;
-/// Weight of the newest step in the smoothed loss and speed that the bar shows.
-const SMOOTHING: f64 = 0.1;
 
 /// The observer that talks to the person at the screen (on stderr; stdout stays for results).
 pub struct Screen {
@@ -268,11 +266,6 @@ impl Observer for Screen {
     }
 
     fn stepped(&mut self, r: &StepRecord) {
-        let smooth = |old: Option<f64>, new: f64| match old {
-            Some(old) if new.is_finite() => Some(old + SMOOTHING * (new - old)),
-            Some(old) => Some(old),
-            None => Some(new),
-        };
         self.loss = smooth(self.loss, r.loss);
         self.speed = smooth(self.speed, r.tokens_per_second);
         if r.skipped {

@@ -65,6 +65,15 @@ pub(crate) fn refuse_blind_parameters(
     )))
 }
 
+impl Fit {
+    /// Whether the law describes the fitted curve of that name, all parts of it together (R² of at least 0.8); it does not where
+    /// there is no such curve.
+    pub fn describes(&self, curve: &str) -> bool {
+        let own = self.curves.iter().find(|c| c.name == curve);
+        own.and_then(|c| c.r2).is_some_and(|r2| r2 >= DESCRIBES)
+    }
+}
+
 /// A sentence where the law does not describe what it was fitted to, with the curves and their R². Also of a fit that was
 /// read from a file, unless an older version wrote it.
 pub fn undescribed(fit: &Fit) -> Option<String> {

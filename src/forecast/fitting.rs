@@ -20,8 +20,8 @@ const HELD: f64 = 0.99;
 const FEWEST_OF_PHASE: usize = 3;
 /// Held-out losses after the law's first step without which nobody knows their noise.
 const FEWEST_FOR_NOISE: usize = 3;
-/// A law below this R² says nothing of the run; as `lehr fit` judges it.
-const DESCRIBES: f64 = 0.8;
+/// Name of the run's own curve, and of its phases.
+const OWN: &str = "this run";
 
 /// A law fitted to a run so far, and what follows from it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -41,8 +41,7 @@ pub struct Fitted {
     pub forecast: f64,
     pub low: f64,
     pub high: f64,
-    /// Whether the law explains this run's losses (R² of at least 0.8, of means over a hundredth of the run where
-    /// training losses were fitted); otherwise nothing is decided by it.
+    /// Whether the law explains this run's losses as fitted ([`Fit::describes`]); otherwise nothing is decided by it.
     pub describes: bool,
     /// What the run would end at if it cooled down from step `fitted_to`.
     pub cooldown_now: Vec<CooldownNow>,
@@ -172,7 +171,7 @@ fn curve(subject: &Subject, seen: &Seen, losses: Losses) -> LossCurve {
         Losses::Training => (&seen.training, LossKind::TrainBatch),
     };
     LossCurve {
-        name: "this run".into(),
+        name: OWN.into(),
         points: points
             .iter()
             .copied()
@@ -264,7 +263,7 @@ fn conclude(
         forecast,
         low: (forecast - half(band.loss[0], band.low[0])).max(0.0),
         high: (forecast + half(band.loss[0], band.high[0])).min(highest),
-        describes: explained(subject, seen, losses, found) >= DESCRIBES,
+        describes: found.describes(OWN),
         cooldown_now,
         noise,
         held_out_offset,
@@ -276,26 +275,6 @@ fn conclude(
 /// What cannot be told from so few losses counts as nothing: alarms are silent without a noise.
 fn finite(x: f64) -> f64 {
     if x.is_finite() { x } else { 0.0 }
-}
-
-/// R² of the law over this run's fitted losses, means of [`BINS`]th parts of the run where they are training losses.
-fn explained(subject: &Subject, seen: &Seen, losses: Losses, found: &Fit) -> f64 {
-    let (points, bin) = match losses {
-        Losses::HeldOut => (&seen.held_out, 1),
-        Losses::Training => (&seen.training, seen.step().div_ceil(BINS) as usize),
-    };
-    let usable = |p: &&Point| p.step >= found.from && p.loss.is_finite();
-    let points: Vec<&Point> = points.iter().filter(usable).collect();
-    let steps: Vec<u64> = points.iter().map(|p| p.step).collect();
-    let predicted = found.predict_lrs(&subject.lrs, subject.warmup, &steps);
-    let mean = |x: &[f64]| x.iter().sum::<f64>() / x.len() as f64;
-    let losses: Vec<f64> = points.iter().map(|p| p.loss).collect();
-    let pairs = losses.chunks(bin).zip(predicted.chunks(bin));
-    let pairs: Vec<(f64, f64)> = pairs.map(|(a, b)| (mean(a), mean(b))).collect();
-    let level = mean(&pairs.iter().map(|p| p.0).collect::<Vec<_>>());
-    let total: f64 = pairs.iter().map(|p| (p.0 - level).powi(2)).sum();
-    let left: f64 = pairs.iter().map(|p| (p.0 - p.1).powi(2)).sum();
-    1.0 - left / total
 }
 
 /// Mean of `points` above the law from step `from` on, and their standard deviation about that.

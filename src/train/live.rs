@@ -53,7 +53,7 @@ pub struct LiveState {
 }
 
 /// What is told at an evaluation.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Told {
     pub forecast: Option<ForecastRecord>,
     pub decision: Option<Decision>,
@@ -179,13 +179,7 @@ impl Live {
         let steps = self.config.train.iterations;
         let told = match self.take() {
             Some(look) => self.tell(step, look)?,
-            None => Told {
-                forecast: None,
-                decision: None,
-                schedule: None,
-                stop: None,
-                silent: None,
-            },
+            None => Told::default(),
         };
         if step < steps {
             self.next = self.begin(step);
@@ -221,17 +215,25 @@ impl Live {
             let holds = self.stop_when.is_some_and(|when| when.holds(&fitted));
             self.agreeing = if holds { self.agreeing + 1 } else { 0 };
             let late = step < steps && step as f64 >= EARLIEST * steps as f64;
-            stop = (late && self.agreeing >= LOOKS).then(|| {
-                    format!(
-                        "the run is forecast to end at {:.4} nats a token (between {:.4} and {:.4}), and law.stop_when is {}",
-                        fitted.forecast, fitted.low, fitted.high, self.config.law.stop_when
-                    )
-            });
+            if late && self.agreeing >= LOOKS {
+                let Fitted {
+                    forecast,
+                    low,
+                    high,
+                    ..
+                } = fitted;
+                let when = &self.config.law.stop_when;
+                stop = Some(format!(
+                    "the run is forecast to end at {forecast:.4} nats a token (between {low:.4} and {high:.4}), and law.stop_when is {when}"
+                ));
+            }
             if 2 * step <= steps {
                 self.account.midway = fitted.describes.then_some(fitted.forecast);
             }
             forecast = Some(ForecastRecord::new(step, &fitted));
             self.told = Some(fitted);
+        } else {
+            self.agreeing = 0;
         }
         Ok(Told {
             forecast,

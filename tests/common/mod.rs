@@ -90,6 +90,45 @@ impl Place {
     }
 }
 
+/// Runs what must fail with nothing on stdout and one sentence on stderr, which it returns.
+pub fn refused(mut command: Command) -> String {
+    let output = command.output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(output.stdout.is_empty(), "{said}");
+    let said = said.trim_end();
+    assert!(
+        said.starts_with("error: ") && said.lines().count() == 1,
+        "{said}"
+    );
+    said.to_string()
+}
+
+/// A file of the public curves, which lie beside the project or in `LEHR_CURVES`; `None`, having said so, where it is
+/// not there.
+pub fn public(name: &str) -> Option<PathBuf> {
+    let folder = std::env::var_os("LEHR_CURVES").map_or_else(
+        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/curves"),
+        PathBuf::from,
+    );
+    let path = folder.join(name);
+    if !path.exists() {
+        println!("skipped: {} not found", path.display());
+        return None;
+    }
+    Some(path)
+}
+
+/// Steps in the logs of all runs of a suite or a loop in `out`.
+pub fn logged(place: &Place) -> usize {
+    let entries = std::fs::read_dir(place.path("out/runs"));
+    let logs = entries.into_iter().flatten().flatten();
+    let lines = logs.map(|e| std::fs::read_to_string(e.path().join("curve.csv")));
+    lines
+        .map(|l| l.map_or(0, |text| text.lines().count()))
+        .sum()
+}
+
 /// Lines of `metrics.jsonl`, parsed.
 pub fn metrics(run: &Path) -> Vec<serde_json::Value> {
     let text = std::fs::read_to_string(run.join("metrics.jsonl")).unwrap();

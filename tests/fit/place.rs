@@ -98,17 +98,7 @@ impl Place {
 
     /// The one sentence on stderr of a call that must fail.
     pub fn refused(&self, arguments: &[&str]) -> String {
-        let output = self.lehr(arguments).output().unwrap();
-        let text = String::from_utf8(output.stderr).unwrap();
-        assert!(!output.status.success(), "{arguments:?} went through");
-        assert!(output.stdout.is_empty(), "{arguments:?}");
-        assert!(!text.contains("panicked"), "{text}");
-        let text = text.trim_end();
-        assert!(
-            text.starts_with("error: ") && text.lines().count() == 1,
-            "{text}"
-        );
-        text.to_string()
+        crate::common::refused(self.lehr(arguments))
     }
 
     /// Fits `lldl` to two curves and writes `law.json`.

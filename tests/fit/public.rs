@@ -1,21 +1,7 @@
 //! The public curves, where their folder is.
 
 use super::place::*;
-use std::path::{Path, PathBuf};
-
-/// The public curves, where they lie beside the project.
-fn public(name: &str) -> Option<PathBuf> {
-    let folder = match std::env::var_os("LEHR_CURVES") {
-        Some(folder) => PathBuf::from(folder),
-        None => Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/curves"),
-    };
-    let path = folder.join(name);
-    if !path.exists() {
-        println!("skipped: {} not found", path.display());
-        return None;
-    }
-    Some(path)
-}
+use crate::common::public;
 
 /// The one-power law is the same in every hand: its reference scores (fitted elsewhere, in Python) say
 /// whether tasks are read, fitted and scored by the same rules.

@@ -134,9 +134,13 @@ impl Priced {
             .map(|c| format!("{} → {}", thousands(p.trunk - c), thousands(p.trunk)))
             .collect();
         let text = format!(
-            "a trunk of {} steps at constant LR and, from its checkpoints, a linear cooldown to 0 ({}), on the same batches",
+            "a trunk of {} steps at constant LR and, from its checkpoints, a linear cooldown to 0 ({}){}, on the same batches",
             thousands(p.trunk),
-            cooldowns.join(" and ")
+            cooldowns.join(" and "),
+            match p.low {
+                0 => String::new(),
+                low => format!("; {} steps at half the LR", thousands(low)),
+            }
         );
         out += &item("probe", &text);
         let text = format!(

@@ -4,7 +4,7 @@ use crate::campaign::Plan;
 use crate::campaign::cells::Cell;
 use crate::campaign::execute::{Outcome, Watcher};
 use crate::cli::fit::table::{item, short};
-use crate::cli::format::{clock, lr, thousands, wrap};
+use crate::cli::format::{clock, lr, smooth, thousands, wrap};
 use crate::train::cached::final_loss;
 use crate::train::metrics::{AverageRecord, EvalRecord, StepRecord};
 use crate::train::run::{Info, Observer};
@@ -16,8 +16,6 @@ use std::time::{Duration, Instant};
 
 /// Without a terminal, a line is printed this often.
 const PLAIN: Duration = Duration::from_secs(30);
-/// Weight of the newest step in the smoothed loss and speed.
-const SMOOTHING: f64 = 0.1;
 const WIDTH: usize = 80;
 
 pub(super) struct LoopScreen {
@@ -185,11 +183,6 @@ impl Observer for Line<'_> {
     }
 
     fn stepped(&mut self, r: &StepRecord) {
-        let smooth = |old: Option<f64>, new: f64| match old {
-            Some(old) if new.is_finite() => Some(old + SMOOTHING * (new - old)),
-            Some(old) => Some(old),
-            None => Some(new),
-        };
         self.loss = smooth(self.loss, r.loss);
         self.speed = smooth(self.speed, r.tokens_per_second);
         match &self.bar {

@@ -5,9 +5,8 @@ use crate::campaign::Plan;
 use crate::campaign::results::{Line, RESULTS_FILE};
 use crate::campaign::stages::{Design, LAW_FILE, PREDICTIONS_FILE, SCHEDULE_FILE};
 use crate::cli::fit::table::{number, short};
-use crate::cli::format::thousands;
+use crate::cli::format::{mean, mean_thousandths, thousands};
 use crate::fit::Fit;
-use crate::scaling::suite::results::Mean;
 use crate::schedule::percent;
 use serde_json::{Value, json};
 use std::fmt::Write;
@@ -172,7 +171,10 @@ fn rows(out: &mut String, lines: &[Line], several_peaks: bool) {
             true => format!("{:e}", line.peak_lr),
             false => String::new(),
         };
-        let over = line.over_designed.as_ref().map_or("–".into(), thousandths);
+        let over = line
+            .over_designed
+            .as_ref()
+            .map_or("–".into(), mean_thousandths);
         let _ = writeln!(
             out,
             "  {:<NAME$}{peak:>7}{:>10.4}{:>17}{over:>16}",
@@ -180,21 +182,5 @@ fn rows(out: &mut String, lines: &[Line], several_peaks: bool) {
             line.predicted,
             mean(&line.actual)
         );
-    }
-}
-
-fn mean(m: &Mean) -> String {
-    match m.deviation {
-        Some(d) => format!("{:.4} ± {d:.4}", m.mean),
-        None => format!("{:.4}", m.mean),
-    }
-}
-
-/// `+3.2 ± 0.4`.
-fn thousandths(m: &Mean) -> String {
-    let value = format!("{:+.1}", 1e3 * m.mean);
-    match m.deviation {
-        Some(d) => format!("{value} ± {:.1}", 1e3 * d),
-        None => value,
     }
 }

@@ -1,7 +1,7 @@
 //! A suite while it runs: the cell, the suite's share and time left, and under them the trainer's line.
 
 use super::table::titled;
-use crate::cli::format::{clock, lr, thousands, wrap};
+use crate::cli::format::{clock, lr, smooth, thousands, wrap};
 use crate::scaling::suite::Suite;
 use crate::scaling::suite::execute::{Outcome, Watcher};
 use crate::scaling::suite::plan::Plan;
@@ -21,8 +21,6 @@ macro_rules! say {
 const WIDTH: usize = 80;
 /// Without a terminal, a line is printed this often.
 const PLAIN: Duration = Duration::from_secs(30);
-/// Weight of the newest step in the smoothed loss and speed.
-const SMOOTHING: f64 = 0.1;
 
 pub struct SuiteScreen {
     bar: Option<ProgressBar>,
@@ -142,11 +140,6 @@ impl Observer for SuiteScreen {
     }
 
     fn stepped(&mut self, r: &StepRecord) {
-        let smooth = |old: Option<f64>, new: f64| match old {
-            Some(old) if new.is_finite() => Some(old + SMOOTHING * (new - old)),
-            Some(old) => Some(old),
-            None => Some(new),
-        };
         self.loss = smooth(self.loss, r.loss);
         self.speed = smooth(self.speed, r.tokens_per_second);
         match &self.bar {

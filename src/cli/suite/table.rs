@@ -1,12 +1,12 @@
 //! What came out of a suite, in 80 columns.
 
 use super::plan::{item, plural};
-use crate::cli::format::{count, thousands};
+use crate::cli::format::{count, mean, mean_thousandths, thousands};
 use crate::scaling::suite::Suite;
 use crate::scaling::suite::cost::Cost;
 use crate::scaling::suite::failures::Failure;
 use crate::scaling::suite::missing::{Missing, few};
-use crate::scaling::suite::results::{Finished, Mean, Pair, RESULTS_FILE};
+use crate::scaling::suite::results::{Finished, Pair, RESULTS_FILE};
 use serde_json::{Value, json};
 use std::fmt::Write;
 
@@ -137,7 +137,7 @@ fn losses(out: &mut String, suite: &Suite, pairs: &[Pair]) {
             mean(&pair.loss)
         );
         if let Some(other) = &pair.other {
-            let difference = pair.difference.as_ref().map(thousandths);
+            let difference = pair.difference.as_ref().map(mean_thousandths);
             let _ = write!(
                 out,
                 "{:>9}{:>17}",
@@ -183,20 +183,4 @@ pub fn titled(name: &str, rest: &str, room: usize) -> String {
     const LEAST: usize = 9;
     let spare = room.saturating_sub(rest.chars().count());
     elided(&format!("{}{rest}", elided(name, spare.max(LEAST))), room)
-}
-
-fn mean(m: &Mean) -> String {
-    match m.deviation {
-        Some(d) => format!("{:.4} ± {d:.4}", m.mean),
-        None => format!("{:.4}", m.mean),
-    }
-}
-
-/// `+3.2 ± 0.4`.
-fn thousandths(m: &Mean) -> String {
-    let value = format!("{:+.1}", 1e3 * m.mean);
-    match m.deviation {
-        Some(d) => format!("{value} ± {:.1}", 1e3 * d),
-        None => value,
-    }
 }

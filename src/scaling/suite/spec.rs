@@ -321,7 +321,7 @@ fn flatten(place: &str, table: Table) -> Result<Vec<(String, Value)>> {
                 "train.iterations" => "the horizons",
                 "train.seed" => "seeds",
                 "schedule.scheduler" => "cooldown and cosine",
-                "checkpoint.at" => "the horizons",
+                "checkpoint.at" | "law.redesign" | "law.stop_when" => "the horizons",
                 _ => {
                     pairs.push((key, value));
                     continue;
