@@ -191,6 +191,13 @@ fn a_run_that_will_not_do_ends_early_and_can_go_on() {
     assert!(flat.contains("everything is saved"), "{said}");
     let trained = lrs(&place, "run").len();
     assert!((24..120).contains(&trained), "{trained}");
+    let watched = || -> serde_json::Value {
+        let mut watch = place.lehr(&["watch", "checkpoints/run", "--json"]);
+        serde_json::from_slice(&watch.output().unwrap().stdout).unwrap()
+    };
+    let seen = watched();
+    let why = seen["stopped"].as_str().unwrap();
+    assert!(why.contains("law.stop_when is forecast>0.5"), "{why}");
     // A branch is not ended by the trunk's condition.
     let from = format!("checkpoints/run@{trained}");
     let mut cooldown = place.lehr(&["cooldown", "--from", &from, "--name", "branch"]);
@@ -203,6 +210,8 @@ fn a_run_that_will_not_do_ends_early_and_can_go_on() {
         .assert()
         .success();
     assert_eq!(lrs(&place, "run").len(), 120);
+    let seen = watched();
+    assert!(seen["finished"] == true && seen["stopped"].is_null());
 }
 
 #[test]

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 /// Watch a run in the terminal while it goes on
 ///
-/// Follows what the run writes, and touches nothing of it. Ends when the run has finished; Ctrl-C leaves earlier and
+/// Follows what the run writes, and touches nothing of it. Ends when the run has finished or stopped; Ctrl-C leaves earlier and
 /// leaves the run alone. Where the output is no terminal it prints one frame.
 #[derive(clap::Args)]
 #[command(after_help = "\
@@ -63,11 +63,11 @@ pub fn run(args: Args) -> Result<()> {
     print(&format!("{}\n", lines.join("\n")))
 }
 
-/// Redraws until the run has finished or Ctrl-C comes.
+/// Redraws until the run has finished, has stopped, or Ctrl-C comes.
 fn follow(run: &mut Run, interval: Duration) -> Result<()> {
     let stop = signal::quiet_stop_flag()?;
     let screen = Screen::enter()?;
-    while !run.finished() {
+    while !run.finished() && run.stopped().is_none() {
         let lines = frame::draw(run, run.quiet_for(), size(), terminal::colour_wanted());
         screen.show(&lines)?;
         let looked = Instant::now();
@@ -154,6 +154,7 @@ fn as_json(run: &Run) -> serde_json::Value {
     json!({
         "run": run.dir,
         "finished": run.finished(),
+        "stopped": run.stopped().map(|s| &s.why),
         "step": run.last_step(),
         "steps": run.facts.steps,
         "train_loss": finals.map(|f| f.train),

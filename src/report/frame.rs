@@ -99,6 +99,8 @@ fn progress(run: &Run, quiet: Option<Duration>) -> String {
     let a_step = recent(run).map(|r| r.1);
     let state = if run.finished() {
         "finished".to_string()
+    } else if run.stopped().is_some() {
+        "stopped".into()
     } else if done >= all {
         "all steps done, the model is being written".into()
     } else {
@@ -191,7 +193,7 @@ fn forecast(run: &Run) -> Vec<String> {
     lines
 }
 
-/// The newest alarm of the live law, its newest decision, and what is wrong with the log.
+/// Why the run has stopped, the newest alarm of the live law, its newest decision, and what is wrong with the log.
 fn told(run: &Run) -> Vec<String> {
     let alarm = run.alarms.last().map(|a| {
         let earlier = match run.alarms.len() {
@@ -205,9 +207,11 @@ fn told(run: &Run) -> Vec<String> {
         let at = thousands(d.step);
         format!("plan  at {at}: {}", d.sentence())
     });
+    let stop = run.stopped().map(|s| format!("stop  {}", s.why));
     let notes = run.notes().into_iter().take(2);
     let notes = notes.map(|n| format!("note  {n}"));
-    alarm.into_iter().chain(decision).chain(notes).collect()
+    let events = stop.into_iter().chain(alarm).chain(decision);
+    events.chain(notes).collect()
 }
 
 /// At most two lines of `columns`, the second below the first one's text.
@@ -320,6 +324,17 @@ mod tests {
         }
         let silent = draw(&run, Some(Duration::from_secs(300)), (80, 24), false).join("\n");
         assert!(silent.contains("nothing new for 5:00"), "{silent}");
+    }
+
+    #[test]
+    fn a_stopped_run_says_why_until_it_goes_on() {
+        let text = logged() + "{\"step\":50,\"stopped\":\"it will not do\"}\n";
+        let (_dir, stopped) = run(&text);
+        let screen = draw(&stopped, None, (80, 24), false).join("\n");
+        assert!(screen.contains("50 %  stopped") && screen.contains("stop  it will not do"));
+        let (_dir, resumed) = run(&(text + "{\"step\":51,\"lr\":0.01,\"loss\":3.0}\n"));
+        let screen = draw(&resumed, None, (80, 24), false).join("\n");
+        assert!(!screen.contains("stop"), "{screen}");
     }
 
     #[test]

@@ -263,6 +263,11 @@ impl Metrics {
             .json(&json!({ "step": step, "decision": decision }))
     }
 
+    /// Logs that the run ends after a step short of its last, and why.
+    pub fn stopped(&mut self, step: u64, why: &str) -> Result<()> {
+        self.jsonl.json(&json!({ "step": step, "stopped": why }))
+    }
+
     /// Logs a sample.
     pub fn sample(&mut self, record: &SampleRecord) -> Result<()> {
         self.jsonl.json(record)

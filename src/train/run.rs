@@ -294,6 +294,9 @@ impl Run {
         if let Some(schedule) = told.schedule {
             self.trainer.set_schedule(schedule);
         }
+        if let Some(why) = &told.stop {
+            self.metrics.stopped(eval.step, why)?;
+        }
         Ok(told.stop)
     }
 

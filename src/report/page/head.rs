@@ -145,6 +145,11 @@ fn what(run: &Run) -> String {
     }
     let stands = match (run.finished(), f.steps) {
         (true, _) => "Finished".to_string(),
+        _ if run.stopped().is_some() => format!(
+            "Stopped after step {} of {}",
+            thousands(run.last_step()),
+            thousands(run.horizon())
+        ),
         (false, Some(steps)) if steps > run.last_step() => format!(
             "Not finished: {} of {} steps",
             thousands(run.last_step()),

@@ -123,14 +123,15 @@ fn cooldowns(g: &Gathered) -> String {
     }
 }
 
-/// Alarms and decisions of all runs in the order of their steps.
+/// Alarms, decisions and stops of all runs in the order of their steps.
 fn events(g: &Gathered) -> String {
     let mut rows: Vec<Row> = Vec::new();
     for (key, run) in g.runs.iter().enumerate() {
         let alarms = run.alarms.iter().map(|a| (a.step, "alarm", a.sentence()));
         let decisions = run.decisions.iter();
         let decisions = decisions.map(|d| (d.step, "decision", d.sentence()));
-        let mut all: Vec<_> = alarms.chain(decisions).collect();
+        let stop = run.stopped().map(|s| (s.step, "stop", s.why.clone()));
+        let mut all: Vec<_> = alarms.chain(decisions).chain(stop).collect();
         all.sort_by_key(|e| e.0);
         if !all.is_empty() && !g.single() {
             rows.push((named(g, key), Vec::new()));
@@ -140,7 +141,7 @@ fn events(g: &Gathered) -> String {
         };
         rows.extend(all.into_iter().map(row));
     }
-    let caption = "Alarms, where losses left the law, and decisions on the rest of the schedule.";
+    let caption = "Alarms, where losses left the law, decisions on the rest of the schedule, and where a run was stopped.";
     match rows.is_empty() {
         true => String::new(),
         false => table(

@@ -15,7 +15,7 @@ pub mod under;
 use crate::error::{Error, Result};
 use crate::schedule::Schedule;
 use config::Facts;
-use record::{Average, Eval, Record, Sample, Step};
+use record::{Average, Eval, Record, Sample, Step, Stop};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 use tail::Tail;
@@ -36,6 +36,8 @@ pub struct Run {
     pub forecasts: Vec<Forecast>,
     pub alarms: Vec<Alarm>,
     pub decisions: Vec<Decision>,
+    /// The newest; a run that went on has steps after it.
+    pub stop: Option<Stop>,
     /// The schedule that the newest decision put in place of the planned one, and the step from which it holds.
     pub redesigned: Option<(u64, Schedule)>,
     tail: Tail,
@@ -83,6 +85,7 @@ impl Run {
             forecasts: Vec::new(),
             alarms: Vec::new(),
             decisions: Vec::new(),
+            stop: None,
             redesigned: None,
             damage: Damage::default(),
         };
@@ -110,6 +113,7 @@ impl Run {
             self.forecasts.clear();
             self.alarms.clear();
             self.decisions.clear();
+            self.stop = None;
             self.damage = Damage::default();
         }
         let mut lines = Vec::new();
@@ -186,6 +190,7 @@ impl Run {
                 let step = s.step;
                 put(&mut self.decisions, s, |e| e.step < step);
             }
+            Record::Stop(s) => self.stop = Some(s),
             Record::Unknown => self.damage.unknown += 1,
         }
     }
@@ -204,6 +209,11 @@ impl Run {
     pub fn finished(&self) -> bool {
         let done = self.facts.steps.is_some_and(|n| self.last_step() >= n);
         done && self.dir.join("final").is_dir()
+    }
+
+    /// The condition that ended the run where it stands, short of its last step.
+    pub fn stopped(&self) -> Option<&Stop> {
+        self.stop.as_ref().filter(|s| s.step == self.last_step())
     }
 
     /// How long ago the log was last written to.

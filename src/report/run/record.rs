@@ -57,6 +57,13 @@ pub struct Sample {
     pub text: String,
 }
 
+/// A run ended here by a condition of its own, short of its last step.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Stop {
+    pub step: u64,
+    pub why: String,
+}
+
 #[derive(Clone, Debug, PartialEq)]
 pub enum Record {
     Step(Step),
@@ -66,6 +73,7 @@ pub enum Record {
     Forecast(Forecast),
     Alarm(Alarm),
     Decision(Decision),
+    Stop(Stop),
     /// A whole object of a kind that this version does not know.
     Unknown,
 }
@@ -88,6 +96,9 @@ pub fn parse(line: &[u8]) -> Result<Record, &'static str> {
     }
     if let Some(decision) = line.get("decision") {
         return Ok(Record::Decision(Decision::read(step, decision)));
+    }
+    if let Some(why) = text("stopped") {
+        return Ok(Record::Stop(Stop { step, why }));
     }
     if let Some(kind) = line.get("average") {
         let (kind, key) = match kind.as_str() {
@@ -168,11 +179,17 @@ mod tests {
             r#"{"step":3,"law":{"forecast":2.1}}"#,
             r#"{"step":3,"alarm":{"kind":"spike"}}"#,
             r#"{"step":3,"decision":{"kept":true}}"#,
+            r#"{"step":3,"stopped":"it will not do"}"#,
         ];
         let told = told.map(|line| parse(line.as_bytes()).unwrap());
         assert!(matches!(
             told,
-            [Record::Forecast(_), Record::Alarm(_), Record::Decision(_)]
+            [
+                Record::Forecast(_),
+                Record::Alarm(_),
+                Record::Decision(_),
+                Record::Stop(_)
+            ]
         ));
     }
 
