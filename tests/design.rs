@@ -358,6 +358,15 @@ fn lengths_follow_from_a_price_or_a_loss() {
     let (dear, _) = steps(&["--price", "4e-6"]);
     let (cheap, _) = steps(&["--price", "1e-6"]);
     assert!(dear < cheap && dear > 5e3 && cheap < 2e5, "{dear} {cheap}");
+    // A warm-up that is a share goes with the length.
+    let warm: Vec<&str> = PUBLISHED[..6]
+        .iter()
+        .copied()
+        .chain(["--warmup", "10%"])
+        .collect();
+    let out = json(&place, &[&warm[..], &["--price", "1e-6"]].concat());
+    let share = number(&out["warmup_steps"]) / number(&out["steps"]);
+    assert!((share - 0.1).abs() < 1e-4, "{out}");
     let (reached, loss) = steps(&["--loss-target", "2.79408"]);
     assert!(
         (reached / 24e3 - 1.0).abs() < 0.03 && loss < 2.7943,

@@ -7,8 +7,8 @@ use crate::error::{Error, Result};
 use crate::schedule::count;
 use serde::Serialize;
 
-/// Steps of a cooldown that can be told from noise, and of a trunk after what is not fitted.
-const FEWEST_STEPS: u64 = 10;
+/// Steps that a fitted part of a probe has at least: one a loss.
+const LOSSES: u64 = MIN_POINTS as u64;
 /// No law describes the first collapse of the loss: this share of a curve is not fitted (see [`crate::fit::FitOptions`]).
 const COLLAPSE: f64 = 0.05;
 /// Peak of the probe at a lower LR, over that of the others. At one LR a law cannot tell steps from LR·steps; a second one
@@ -26,11 +26,14 @@ pub struct Probes {
 }
 
 impl Probes {
-    /// `total` steps shared out: the probe at half the peak has its share of all, each cooldown of what that leaves, and the
-    /// trunk has the rest.
-    pub fn of(total: u64, low: f64, cooldowns: &[f64]) -> Probes {
-        let low = (low * total as f64).round() as u64;
-        let here = total - low;
+    /// `total` steps shared out: the probe at half the peak has its share of all, and no fewer than can be fitted after
+    /// `warmup` steps; each cooldown has its share of what that leaves, and the trunk the rest.
+    pub fn of(total: u64, warmup: u64, low: f64, cooldowns: &[f64]) -> Probes {
+        let low = match low > 0.0 {
+            true => ((low * total as f64).round() as u64).max(after(warmup, total) + LOSSES),
+            false => 0,
+        };
+        let here = total.saturating_sub(low);
         let lengths = cooldowns.iter();
         let cooldowns: Vec<u64> = lengths
             .map(|share| (share * here as f64).round() as u64)
@@ -46,17 +49,39 @@ impl Probes {
         self.trunk + self.cooldowns.iter().sum::<u64>() + self.low
     }
 
-    /// Whether a law can be fitted to them: the warm-up is over where the first cooldown starts, and every part that
-    /// is fitted has enough steps for as many losses.
-    fn suffice(&self, warmup: u64) -> bool {
-        let from = warmup.max((COLLAPSE * self.trunk as f64).round() as u64);
-        let longest = self.cooldowns.iter().copied().max().unwrap_or(0);
-        let fewest = from + FEWEST_STEPS.max(MIN_POINTS as u64);
-        self.trunk >= fewest
-            && (self.low == 0 || self.low >= fewest)
-            && self.trunk >= longest + warmup.max(1)
-            && self.cooldowns.iter().all(|c| *c >= FEWEST_STEPS)
+    /// The first step that is fitted.
+    pub fn fitted_from(&self, warmup: u64) -> u64 {
+        after(warmup, self.trunk).max(1)
     }
+
+    /// Why no law can be fitted to them, as a part of a sentence: the warm-up must be over where the first cooldown starts, and
+    /// every part that is fitted must have enough steps for as many losses.
+    fn lacks(&self, warmup: u64) -> Option<String> {
+        let longest = self.cooldowns.iter().copied().max().unwrap_or(0);
+        if self.trunk < (self.fitted_from(warmup) + LOSSES).max(longest + warmup.max(1)) {
+            let low = match self.low {
+                0 => String::new(),
+                low => format!(" (and {} at half the peak)", count(low)),
+            };
+            return Some(format!(
+                "{} of them in a trunk{low} with a warm-up of {}, too few to fit a law to",
+                count(self.trunk),
+                count(warmup)
+            ));
+        }
+        let shortest = self.cooldowns.iter().copied().min().unwrap_or(LOSSES);
+        (shortest < LOSSES).then(|| {
+            format!(
+                "{} of them in a cooldown, too few to tell it from noise",
+                count(shortest)
+            )
+        })
+    }
+}
+
+/// Where the warm-up and the first collapse of a run of so many steps are over.
+fn after(warmup: u64, steps: u64) -> u64 {
+    warmup.max((COLLAPSE * steps as f64).round() as u64)
 }
 
 /// The probes, if a law can be fitted to them and asked about the long run.
@@ -68,20 +93,36 @@ pub(super) fn probes(spec: &Spec, warmup: u64) -> Result<Probes> {
     // 0.07 of 100 steps are 7, however it is rounded on the way.
     let total = (spec.budget * steps as f64 * (1.0 + 1e-12)).floor() as u64;
     let near = |p: &Probes| p.trunk as f64 * MOST_EXTRAPOLATION >= steps as f64;
-    let found = Probes::of(total, spec.low_probe, &spec.cooldowns);
-    if found.suffice(warmup) && near(&found) {
-        return Ok(found);
+    let of = |total: u64| Probes::of(total, warmup, spec.low_probe, &spec.cooldowns);
+    let found = of(total);
+    let mut lengths = found.cooldowns.clone();
+    lengths.sort_unstable();
+    if let Some(pair) = lengths.windows(2).find(|pair| pair[0] == pair[1]) {
+        return Err(Error::input(format!(
+            "--cooldowns: two of them have {} steps; give each length once",
+            count(pair[0])
+        )));
     }
+    let lacks = found.lacks(warmup).or_else(|| {
+        (!near(&found)).then(|| {
+            format!(
+                "{} of them in the trunk, and beyond {MOST_EXTRAPOLATION} times its length a law is a guess",
+                count(found.trunk)
+            )
+        })
+    });
+    let Some(lacks) = lacks else {
+        return Ok(found);
+    };
     let enough = |total: &u64| {
-        let probes = Probes::of(*total, spec.low_probe, &spec.cooldowns);
-        probes.suffice(warmup) && near(&probes)
+        let probes = of(*total);
+        probes.lacks(warmup).is_none() && near(&probes)
     };
     // No fewer can reach far enough, and from there on it takes so many more at most.
     let least = (steps as f64 / MOST_EXTRAPOLATION) as u64;
     let cooldowns = spec.cooldowns.iter().map(|c| c * (1.0 - spec.low_probe));
-    let low = Some(spec.low_probe).filter(|share| *share > 0.0);
-    let smallest = cooldowns.chain(low).fold(1.0, f64::min);
-    let more = 2 * least + ((warmup + FEWEST_STEPS) as f64 * 4.0 / smallest) as u64 + 1000;
+    let smallest = cooldowns.fold(1.0, f64::min);
+    let more = 4 * least + ((warmup + LOSSES) as f64 * 4.0 / smallest) as u64 + 1000;
     let from = least.max(total + 1);
     let advice = match (from..from + more).find(enough) {
         Some(needed) if needed < steps => format!(
@@ -95,23 +136,8 @@ pub(super) fn probes(spec: &Spec, warmup: u64) -> Result<Probes> {
         ),
         None => "train longer".into(),
     };
-    let lacking = match found.suffice(warmup) {
-        false => format!(
-            "{} of them in a trunk{} with a warm-up of {}, too few to fit a law to",
-            count(found.trunk),
-            match found.low {
-                0 => String::new(),
-                low => format!(" and {} at half the peak", count(low)),
-            },
-            count(warmup)
-        ),
-        true => format!(
-            "{} of them in the trunk, and beyond {MOST_EXTRAPOLATION} times its length a law is a guess",
-            count(found.trunk)
-        ),
-    };
     Err(Error::input(format!(
-        "--budget {} of {} steps leaves {} for the probes, {lacking}; {advice}",
+        "--budget {} of {} steps leaves {} for the probes, {lacks}; {advice}",
         spec.budget,
         count(steps),
         count(total)

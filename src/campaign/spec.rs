@@ -1,5 +1,6 @@
 //! What is asked of a campaign.
 
+use crate::curve::MIN_POINTS;
 use crate::error::{Error, Result};
 use crate::schedule::{Decay, Shape};
 use crate::train::RunConfig;
@@ -144,10 +145,11 @@ impl Spec {
                 self.low_probe
             )));
         }
-        if self.points == 0 {
-            return Err(Error::input(
-                "--points 0: a law is fitted to held-out losses; 40 a probe are usual",
-            ));
+        if self.points < MIN_POINTS as u64 {
+            return Err(Error::input(format!(
+                "--points {}: a law takes at least {MIN_POINTS} held-out losses a probe; 40 are usual",
+                self.points
+            )));
         }
         let bad = |lr: &&f64| !(lr.is_finite() && **lr > 0.0);
         if let Some(lr) = self.peaks.iter().find(bad) {

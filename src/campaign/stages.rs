@@ -55,7 +55,11 @@ pub fn law(plan: &Plan, probes: &[Cell]) -> Result<Fit> {
     if !path.exists() {
         let curves = curves(plan, probes)?;
         let curves: Vec<&LossCurve> = curves.iter().collect();
-        let options = FitOptions::default();
+        // By the trunk, however short the probe at half the peak is.
+        let options = FitOptions {
+            from: Some(plan.probes.fitted_from(plan.warmup)),
+            ..FitOptions::default()
+        };
         let mut laws: Vec<Arc<dyn Law>> = Vec::new();
         for name in &plan.spec.laws {
             laws.push(law::by_name(name, &LawOptions::default())?.into());

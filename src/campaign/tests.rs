@@ -119,8 +119,11 @@ fn probes_share_their_steps_and_their_batches() {
     assert!(!guess(&plan), "{:?}", plan.notes);
     spec.peaks = vec![2.0 * spec.peak()];
     assert!(guess(&Plan::resolve(spec, &mut ()).unwrap()));
+    // However small its share, and whatever the warm-up, it can be fitted.
+    assert_eq!(Probes::of(250, 20, 1e-3, &[0.2]).low, 30);
+    assert_eq!(Probes::of(400, 20, 1e-3, &[0.2]).low, 30);
     // Two of them, of which the shorter one sets the trust rule.
-    let two = Probes::of(400, 0.0, &[0.2, 0.05]);
+    let two = Probes::of(400, 20, 0.0, &[0.2, 0.05]);
     assert_eq!((two.trunk, &two.cooldowns[..]), (300, &[80, 20][..]));
 }
 
@@ -190,6 +193,11 @@ fn too_short_and_too_far_are_told_with_what_is_needed() {
         ),
         (&|s| s.cooldowns = vec![0.4, 0.3], "--cooldowns"),
         (&|s| s.low_probe = 0.6, "--low-probe 0.6"),
+        (
+            &|s| s.cooldowns = vec![0.2, 0.2],
+            "two of them have 50 steps",
+        ),
+        (&|s| s.points = 9, "--points 9"),
         (&|s| s.peaks = vec![0.0], "--peaks 0"),
         (&|s| s.seeds = vec![1, 1], "1 is there twice"),
         (&|s| s.laws = vec!["sized".into()], "a loop has one"),

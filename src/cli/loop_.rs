@@ -42,7 +42,8 @@ begin), results.csv, report.html, runs/.
 Examples:
   lehr loop --dry-run
   lehr loop shakespeare-char --data data/austen.txt --iterations 1000 \\
-      --baselines cosine,wsd:fraction=0.2,decay=sqrt,811 --seeds 0,1"
+      --warmup-steps 50 --baselines cosine,wsd:fraction=0.2,decay=sqrt,811 \\
+      --seeds 0,1"
 )]
 pub struct Args {
     /// Recipe of the long run: the name of one that ships, or a TOML file; its scheduler plays no

@@ -74,14 +74,11 @@ pub fn run(args: Args) -> Result<()> {
     let fit = fit::file::read(&args.law)?;
     let schedule = schedule(&args, &fit)?;
     let lrs: Vec<f64> = (0..args.steps).map(|s| schedule.lr(s)).collect();
-    // A table says its LRs and no more: its warm-up is what they show.
     let warmup = match schedule.spec().shape {
-        Shape::Table { .. } => args
-            .warmup_steps
-            .or_else(|| curve::warmup_shown(&lrs))
-            .unwrap_or(0),
-        _ => schedule.warmup_steps(),
+        Shape::Table { .. } => args.warmup_steps,
+        _ => None,
     };
+    let warmup = warmup.unwrap_or_else(|| curve::warmup_of(&schedule, &lrs));
     let steps = steps(args.steps, warmup, args.every);
     let path = fit::path(&lrs, warmup, &steps).of_size(args.parameters);
     let forecast = Forecast {

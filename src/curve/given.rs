@@ -89,10 +89,7 @@ impl GivenLrs<'_> {
         .map_err(|e| Error::input(format!("{file}@{}: {e}", spec.text)))?;
         let lrs: Vec<f64> = (0..steps).map(|s| schedule.lr(s)).collect();
         self.compare(&lrs, notes);
-        let warmup = match table {
-            true => rates::warmup_shown(&lrs).unwrap_or(0),
-            false => schedule.warmup_steps(),
-        };
+        let warmup = rates::warmup_of(&schedule, &lrs);
         Ok(Rates {
             lrs,
             origin: LrOrigin::Schedule(spec.text.clone()),

@@ -81,7 +81,7 @@ pub mod suite;
 mod tests;
 
 pub use methods::ema;
-pub use rates::warmup_shown;
+pub use rates::{warmup_of, warmup_shown};
 
 use crate::error::{Error, Result};
 use argument::Argument;

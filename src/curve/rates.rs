@@ -12,7 +12,7 @@
 //!   just before the first step; otherwise the first row's LR. After the last row the last LR holds.
 
 use super::WarmUp;
-use crate::schedule::count;
+use crate::schedule::{Schedule, Shape, count};
 
 /// LRs nearer than this, relatively, are the same: logs in single precision.
 const SAME: f64 = 1e-6;
@@ -196,6 +196,19 @@ pub fn warmup_shown(lrs: &[f64]) -> Option<u64> {
         }
     }
     end
+}
+
+/// Steps of warm-up of a run on `schedule` with these LRs: as specified, or, of a table and of what branches from one, which
+/// say LRs and no more, what the LRs show.
+pub fn warmup_of(schedule: &Schedule, lrs: &[f64]) -> u64 {
+    let mut shape = &schedule.spec().shape;
+    while let Shape::Branch { trunk, .. } = shape {
+        shape = trunk;
+    }
+    match shape {
+        Shape::Table { .. } => warmup_shown(lrs).unwrap_or(0),
+        _ => schedule.warmup_steps(),
+    }
 }
 
 /// Puts the caller's warm-up in front of rows that do not show it, and says what is known of it.

@@ -2,7 +2,6 @@
 
 use super::families::{self, Family, golden};
 use super::problem::Problem;
-use super::trust::TrustRule;
 use crate::error::{Error, Result};
 use crate::schedule::count;
 
@@ -16,15 +15,14 @@ pub enum Goal {
 }
 
 /// Between `shortest` and `longest` steps, the length that the goal asks for, of runs that cool down by the best power
-/// family's shape (within 1e-3 nats of the free design). `rule` gives the trust rule of a length.
+/// family's shape (within 1e-3 nats of the free design). `of` is the run at a length, with its trust rule and its warm-up.
 ///
 /// # Errors
-/// A goal that is no number, or a loss that no run within reach gets down to.
+/// A goal that is no number, what `of` says of the first lengths looked at, or a loss that no run within reach gets down to.
 pub fn length(
-    problem: &Problem,
+    of: impl Fn(u64) -> Result<Problem>,
     goal: Goal,
     (shortest, longest): (u64, u64),
-    rule: impl Fn(u64) -> TrustRule,
 ) -> Result<u64> {
     let (flag, value) = match goal {
         Goal::Price(price) => ("--price", price),
@@ -35,7 +33,6 @@ pub fn length(
             "{flag} {value}: it must be a positive number"
         )));
     }
-    let of = |steps: u64| problem.of_length(steps, rule(steps).largest_drop);
     let whole = |ln: f64| (ln.exp().round() as u64).clamp(shortest, longest);
     let (low, high) = ((shortest as f64).ln(), (longest as f64).ln());
     let mut at = whole(0.5 * (low + high));
@@ -70,7 +67,7 @@ pub fn length(
                 .ok_or_else(|| {
                     Error::input(format!(
                         "--loss-target {target}: under the law {} no run of up to {} steps gets there (the longest ends at {:.4}); ask for more",
-                        problem.model.law.name(),
+                        tuned.model.law.name(),
                         count(longest),
                         loss(longest)
                     ))

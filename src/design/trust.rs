@@ -159,7 +159,9 @@ pub fn support(fit: &Fit, problem: &Problem, force: bool) -> Result<Vec<String>>
 /// A sentence where the trust rule, and not the law, decides the shape, or where nothing falls.
 pub fn held_back(problem: &Problem, lrs: &[f64]) -> Option<String> {
     let end = lrs.last().copied().unwrap_or_default();
-    if end >= HELD * problem.level() {
+    // A floor that high is the user's doing.
+    let may_fall = problem.limits.min_lr < HELD * problem.level();
+    if end >= HELD * problem.level() && may_fall {
         return Some(format!(
             "the law {} would hold the learning rate to the end: it predicts more from training at it than from \
              lowering it as slowly as the trust rule asks; that is rarely so in long runs, and a longer fitted cooldown would tell",

@@ -102,6 +102,7 @@ pub use bootstrap::{Bootstrap, bootstrap};
 pub use data::{FitCurve, FitData, path, path_of};
 pub use engine::{fit, law_for, refit};
 pub use falls::steepest_fall;
+pub(crate) use fitted::student;
 pub use fitted::{Band, COVERAGE, Fit, FittedCurve, FittedLoss, FittedParameter};
 pub use identify::undescribed;
 pub use multistart::AGREEMENT;

@@ -167,14 +167,12 @@ fn which(subject: &Subject, seen: &Seen) -> Losses {
 
 fn curve(subject: &Subject, seen: &Seen, losses: Losses) -> LossCurve {
     let (points, kind) = match losses {
-        Losses::HeldOut => (&seen.held_out, LossKind::Validation),
-        Losses::Training => (&seen.training, LossKind::TrainBatch),
+        Losses::HeldOut => (seen.held_out.clone(), LossKind::Validation),
+        Losses::Training => (before_update(&seen.training), LossKind::TrainBatch),
     };
     LossCurve {
         name: OWN.into(),
-        points: points
-            .iter()
-            .copied()
+        points: (points.into_iter())
             .filter(|p| p.loss.is_finite())
             .collect(),
         lrs: subject.lrs.clone(),
@@ -184,6 +182,17 @@ fn curve(subject: &Subject, seen: &Seen, losses: Losses) -> LossCurve {
         parameters: Some(subject.parameters),
         notes: Vec::new(),
     }
+}
+
+/// A batch's loss is that of the model before its step; so do the readers of logs place it.
+fn before_update(training: &[Point]) -> Vec<Point> {
+    let later = training.iter().filter(|p| p.step > 1);
+    later
+        .map(|p| Point {
+            step: p.step - 1,
+            ..*p
+        })
+        .collect()
 }
 
 fn conclude(
@@ -202,7 +211,8 @@ fn conclude(
             "a forecast takes {FEWEST_FOR_NOISE} held-out losses after step {from}, and there are {held_out} so far"
         )));
     }
-    let (training_offset, training_noise) = about(subject, found, &seen.training, from);
+    let (training_offset, training_noise) =
+        about(subject, found, &before_update(&seen.training), from);
     let (offset, spread) = about(subject, found, &seen.held_out, from);
     // Of training losses the offset is known as well as a mean of so many.
     let (held_out_offset, offset_sd) = match losses {

@@ -90,7 +90,9 @@ impl Watch {
     /// A law that there is not, of a checkpoint of another version.
     pub fn new(subject: &Subject, fitted: &Fitted, first: u64, state: WatchState) -> Result<Watch> {
         let law = law::by_name(&fitted.law, &Default::default())?;
-        let steps: Vec<u64> = (first..=subject.lrs.len() as u64).collect();
+        // A batch's loss is that of the model before its step.
+        let steps = first..=subject.lrs.len() as u64;
+        let steps: Vec<u64> = steps.map(|s| s.saturating_sub(1)).collect();
         let path =
             fit::path(&subject.lrs, subject.warmup, &steps).of_size(Some(subject.parameters));
         let mut expected = vec![0.0; steps.len()];

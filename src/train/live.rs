@@ -7,7 +7,7 @@
 
 use super::metrics::ForecastRecord;
 use super::rundir::{CURVE_FILE, VAL_CURVE_FILE};
-use crate::curve::Point;
+use crate::curve::{self, Point};
 use crate::design::file;
 use crate::error::{Error, Result};
 use crate::fit;
@@ -15,7 +15,7 @@ use crate::forecast::{
     self, Alarm, Decision, EARLIEST, Fitted, LOOKS, Probe, Seen, StopWhen, Subject, Watch,
     WatchState,
 };
-use crate::schedule::{Schedule, Shape};
+use crate::schedule::Schedule;
 use crate::train::RunConfig;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -120,7 +120,7 @@ impl Live {
         let lrs = lrs(schedule);
         let subject = Subject {
             law: config.law.law.clone(),
-            warmup: warmup(config, &lrs)?,
+            warmup: curve::warmup_of(&config.schedule()?, &lrs),
             lrs,
             parameters,
             probes,
@@ -212,7 +212,9 @@ impl Live {
         if let Ok(fitted) = look.fitted {
             let state = self.watch.state();
             self.watch = Watch::new(&self.subject, &fitted, step + 1, state)?;
-            let holds = self.stop_when.is_some_and(|when| when.holds(&fitted));
+            // What is told of a schedule that has just been replaced says nothing of the new one.
+            let stands = schedule.is_none();
+            let holds = stands && self.stop_when.is_some_and(|when| when.holds(&fitted));
             self.agreeing = if holds { self.agreeing + 1 } else { 0 };
             let late = step < steps && step as f64 >= EARLIEST * steps as f64;
             if late && self.agreeing >= LOOKS {
@@ -227,7 +229,7 @@ impl Live {
                     "the run is forecast to end at {forecast:.4} nats a token (between {low:.4} and {high:.4}), and law.stop_when is {when}"
                 ));
             }
-            if 2 * step <= steps {
+            if 2 * step <= steps && stands {
                 self.account.midway = fitted.describes.then_some(fitted.forecast);
             }
             forecast = Some(ForecastRecord::new(step, &fitted));
@@ -340,15 +342,6 @@ fn logged(dir: &Path, step: u64) -> Result<Seen> {
 
 fn lrs(schedule: &Schedule) -> Vec<f64> {
     (0..schedule.steps()).map(|s| schedule.lr(s)).collect()
-}
-
-/// Steps of warm-up: as configured, or, of a table, for as long as it rises from its start.
-fn warmup(config: &RunConfig, lrs: &[f64]) -> Result<u64> {
-    let schedule = config.schedule()?;
-    Ok(match schedule.spec().shape {
-        Shape::Table { .. } => lrs.windows(2).take_while(|w| w[0] < w[1]).count() as u64,
-        _ => schedule.warmup_steps(),
-    })
 }
 
 /// The schedule of a file in the run's directory.

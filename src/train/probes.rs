@@ -14,7 +14,7 @@ use std::path::Path;
 /// Keys of a configuration that may differ between a probe and the run: how long, along which LRs, what is shown.
 const MAY_DIFFER: &[&str] = &[
     "schedule.",
-    "eval.",
+    "eval.every",
     "sample.",
     "data.path",
     "data.cache",

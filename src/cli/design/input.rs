@@ -148,12 +148,13 @@ pub(super) fn start(text: &str) -> Result<Start> {
                 "--from {text}: its newest checkpoint is that of step 0, where nothing is trained; leave --from out"
             )));
         }
+        let lrs: Vec<f64> = (0..schedule.steps()).map(|s| schedule.lr(s)).collect();
         return Ok(Start {
             run: path.to_path_buf(),
             step: point.at,
-            lrs: (0..point.at).map(|s| schedule.lr(s)).collect(),
             peak_lr: schedule.peak_lr(),
-            warmup: schedule.warmup_steps(),
+            warmup: curve::warmup_of(&schedule, &lrs),
+            lrs: lrs[..point.at as usize].to_vec(),
             branches: true,
         });
     }
@@ -212,10 +213,7 @@ pub(super) fn problem(
     };
     let trained = start.map_or(&[][..], |s| &s.lrs);
     let rule = |steps: u64| {
-        let settled = (trained.len() as u64).max(match warmup {
-            Warmup::Steps(steps) => steps,
-            _ => 0,
-        });
+        let settled = (trained.len() as u64).max(in_steps(warmup, steps).unwrap_or(0));
         let free = steps.saturating_sub(settled).max(1);
         match args.largest_drop {
             Some(share) => trust::TrustRule {
@@ -250,8 +248,7 @@ pub(super) fn problem(
             let settled = trained.len() as u64 + in_steps(warmup, 1000)?.min(MOST_STEPS);
             let shortest = settled + 20;
             let furthest = furthest.clamp(shortest + 1, MOST_STEPS.max(shortest + 1));
-            let any = limited(furthest)?;
-            let steps = horizon::length(&any, goal, (shortest, furthest), rule)?;
+            let steps = horizon::length(limited, goal, (shortest, furthest))?;
             note = at_an_end(goal, steps, (shortest, furthest));
             steps
         }

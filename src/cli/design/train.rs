@@ -36,6 +36,13 @@ impl ForRun {
             )));
         }
         let under = input::of_file(law, None)?;
+        if under.model.law.needs_size() {
+            return Err(Error::input(format!(
+                "law:{0}: the law {1} is one over model sizes, and knows no size here; write the schedule with `lehr design --law {0} --parameters N`, and train with --scheduler table:schedule.json",
+                law.display(),
+                under.model.law.name()
+            )));
+        }
         let schedule = config.schedule()?;
         let (steps, warmup) = (config.train.iterations, schedule.warmup_steps());
         let rule = trust::rule(under.fit.as_ref(), steps, steps.saturating_sub(warmup));

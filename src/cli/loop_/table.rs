@@ -102,7 +102,7 @@ pub(super) fn words(plan: &Plan, done: &Done) -> String {
         out.push('\n');
     }
     let seeds = plan.spec.seeds.len();
-    let mut text = "held-out nats a token; the last column is a schedule's loss less the designed one's, in thousandths, above 0 where the design won".to_string();
+    let mut text = "held-out nats a token; the last column is a schedule's loss less the designed one's, in thousandths, above 0 where the design ended lower".to_string();
     if seeds > 1 {
         text += &format!(
             "; means over {seeds} seeds, ± the standard deviation between them (differences seed by seed, on the same batches)"
@@ -131,15 +131,25 @@ pub(super) fn words(plan: &Plan, done: &Done) -> String {
         out += &item("law", &text);
     }
     if let (Some(m), Some(name)) = (&s.against_best, &s.best_baseline) {
-        let spread = m.deviation.map_or(String::new(), |d| format!(" ± {d:.4}"));
-        let word = match m.mean {
-            m if m < 0.0 => "the design won",
-            m if m > 0.0 => "the baseline won",
-            _ => "a draw",
+        let lower = match m.mean < 0.0 {
+            true => "the design",
+            false => "the baseline",
+        };
+        let (spread, word) = match m.half_width() {
+            None => (
+                String::new(),
+                format!("{lower} ended lower, on one seed, which cannot tell"),
+            ),
+            Some(half) if m.mean.abs() <= half => {
+                (format!(" ± {half:.4}"), "too close to tell".into())
+            }
+            Some(half) => (format!(" ± {half:.4}"), format!("{lower} won")),
         };
         let text = format!(
-            "designed − best baseline ({name}) {:+.4}{spread} nats: {word}",
-            m.mean
+            "designed − best baseline ({name}, the best of {} on these very seeds) {:+.4}{spread} nats{}: {word}",
+            s.lines.len() - 1,
+            m.mean,
+            if spread.is_empty() { "" } else { " (90 %)" },
         );
         out += &item("gain", &text);
     }

@@ -106,16 +106,14 @@ fn lengths_answer_their_goals() {
     let problem = small("mpl-no-gamma", LAWS[0].1, 2000);
     let rule = |steps| trust::rule(None, steps, steps - 100);
     let reach = (200, 200_000);
-    let loss = |steps: u64| {
-        let run = problem.of_length(steps, rule(steps).largest_drop).unwrap();
-        power(&run).loss
-    };
+    let of = |steps: u64| problem.of_length(steps, rule(steps).largest_drop);
+    let loss = |steps: u64| power(&of(steps).unwrap()).loss;
     let price = 2e-6;
-    let steps = horizon::length(&problem, horizon::Goal::Price(price), reach, rule).unwrap();
+    let steps = horizon::length(of, horizon::Goal::Price(price), reach).unwrap();
     let cost = |steps: u64| loss(steps) + price * steps as f64;
     assert!(cost(steps) <= cost(steps / 5 * 4) && cost(steps) <= cost(steps / 4 * 5));
     let target = 3.0;
-    let steps = horizon::length(&problem, horizon::Goal::Loss(target), reach, rule).unwrap();
+    let steps = horizon::length(of, horizon::Goal::Loss(target), reach).unwrap();
     assert!(
         (loss(steps) - target).abs() < 2e-4,
         "{steps}: {}",
@@ -126,9 +124,7 @@ fn lengths_answer_their_goals() {
         (horizon::Goal::Price(-1.0), "--price"),
         (horizon::Goal::Loss(f64::NAN), "--loss-target"),
     ] {
-        let said = horizon::length(&problem, goal, reach, rule)
-            .unwrap_err()
-            .to_string();
+        let said = horizon::length(of, goal, reach).unwrap_err().to_string();
         assert!(said.contains(part), "{said}");
     }
 }

@@ -6,6 +6,7 @@ use super::failures::Failure;
 use super::suite::{State, Suite};
 use crate::error::{Error, Result};
 use crate::files;
+use crate::fit::student;
 use crate::train::cached::final_loss;
 use crate::train::rundir::CURVE_FILE;
 use serde::Serialize;
@@ -145,6 +146,17 @@ impl Mean {
             deviation: (n > 1.0).then(|| (squares / (n - 1.0)).sqrt()),
             seeds: values.len(),
         })
+    }
+
+    /// Half-width of the 90 % interval of the mean, by Student's quantile; none with one seed.
+    pub fn half_width(&self) -> Option<f64> {
+        let quantile = match self.seeds {
+            2 => 6.3138,
+            3 => 2.9200,
+            n => student(n as f64 - 1.0),
+        };
+        self.deviation
+            .map(|d| quantile * d / (self.seeds as f64).sqrt())
     }
 }
 
