@@ -113,8 +113,15 @@ fn the_same_spec_in_two_conventions() {
         "--convention",
         "schaipp",
     ]);
+    // One step less at the end of theirs: the same LRs.
     near(&theirs["gamma_star"], 0.06304718748349972, 1e-9);
-    assert!(ours["omega"] != Value::Null);
+    near(&ours["gamma_star"], 0.06304718748349972, 1e-9);
+    // 13 of 63, to the nearest, and 12 of 64, rounded down.
+    let arguments = ["wsd:fraction=0.2", "--steps", "63"];
+    let ours = json(&arguments);
+    let theirs = json(&[&arguments[..], &["--convention", "schaipp"]].concat());
+    near(&ours["gamma_star"], 0.06201356211597295, 1e-9);
+    near(&theirs["gamma_star"], 0.06102411430662032, 1e-9);
     // D and G are units.
     let scaled = json(&[
         "linear",
@@ -180,9 +187,27 @@ fn ways_on_and_their_table() {
         split("distance") / gamma + gamma * split("noise"),
         1e-9,
     );
+    // A table goes on too, but not as itself.
+    let on = [&table[..], "--steps", "8000", "--extend", "9000"];
+    let further = &json(&on)["extend"];
+    assert!(further["naive"].is_null(), "{further}");
+    assert!(
+        further["exact"].as_f64() <= further["cooldown"].as_f64(),
+        "{further}"
+    );
     let pictures = ["--svg", text(&svg), "--png", text(&png)];
     let out = said(&[&arguments[..], &pictures].concat());
     fits(&out);
+    assert!(
+        words(&out).contains("all ways but the last keep the first 3,200"),
+        "{out}"
+    );
+    let other = ["cosine", "--steps", "100", "--extend", "200", "--no-plot"];
+    let other = words(&said(&[&other[..], &["--prefix", "50"]].concat()));
+    assert!(
+        other.contains("all ways but the first and the last keep the first 50"),
+        "{other}"
+    );
     assert!(out.contains("two stages, the second at 0.525"), "{out}");
     assert!(std::fs::read_to_string(svg).unwrap().starts_with("<svg"));
     assert!(std::fs::read(png).unwrap().starts_with(b"\x89PNG"));
@@ -205,7 +230,17 @@ fn the_best_schedule_is_a_table() {
     let warmed = ["linear", "--steps", "400", "--warmup", "40", "--optimal"];
     let out = words(&said(&[&warmed[..], &["--no-plot"]].concat()));
     assert!(out.contains("spend 40 steps on theirs"), "{out}");
-    let out = json(&[&format!("table:{}", text(&csv)), "--steps", "400"]);
+    let table = format!("table:{}", text(&csv));
+    let more = ["--optimal", "--no-plot", "--warmup", "500"];
+    let out = words(&said(
+        &[&[&table[..], "--steps", "400"], &more[..]].concat(),
+    ));
+    assert!(out.contains("--warmup leaves table:"), "{out}");
+    assert!(!out.contains("on theirs"), "{out}");
+    let linear = ["linear", "--steps", "400"];
+    let out = words(&said(&[&linear[..], &more[..]].concat()));
+    assert!(out.contains("spend 400 steps on theirs"), "{out}");
+    let out = json(&[&table, "--steps", "400"]);
     near(&out["omega_star"], 0.10018730432777266, 1e-9);
     near(&out["gamma_star"], 0.04984350019824523, 1e-9);
 }
@@ -236,6 +271,7 @@ fn gradient_norms_of_files_and_runs() {
         form["omega_star"].as_f64().unwrap(),
         1e-12,
     );
+    assert!(of_run["notes"].as_array().unwrap().is_empty());
     let error = refused(&["linear", "--steps", "101", "--grad-norm", &run]);
     assert!(error.contains("100 steps, and 101"), "{error}");
     let error = refused(&[
@@ -248,6 +284,13 @@ fn gradient_norms_of_files_and_runs() {
         &run,
     ]);
     assert!(error.contains("100 steps, and 200"), "{error}");
+    // What was lost is made up, and told.
+    let log = dir.path().join("metrics.jsonl");
+    let lost = std::fs::read_to_string(&log).unwrap() + "{\"step\":50,\"grad_norm\":0}\n";
+    std::fs::write(&log, lost).unwrap();
+    let out = json(&["linear", "--steps", "100", "--grad-norm", &run]);
+    let note = out["notes"][0].as_str().unwrap();
+    assert!(note.contains("is 0 or not finite"), "{note}");
 }
 
 #[test]
@@ -327,6 +370,23 @@ fn bad_input_is_one_sentence() {
         ),
         (&["--preset", "optimum"], "did you mean 'optimal'"),
         (&["--preset", "optimal", "--type", "min"], "--type min"),
+        (&[l, "--steps", "10", "--peak-lr", "1e-3"], "give --out"),
+        (
+            &["--preset", "optimal", "--peak-lr", "1e-3"],
+            "a preset writes nothing",
+        ),
+        (
+            &["--preset", "convex-example", "--distance", "2"],
+            "leave --distance out",
+        ),
+        (
+            &["--preset", "convex-example", "--type", "last"],
+            "leave --type out",
+        ),
+        (
+            &["--preset", "grad-norm-shape", "--grad-norm", "2"],
+            "leave --grad-norm out",
+        ),
         (
             &["--preset", "optimal", "--grad-norm", "param:g1=1,a1=1"],
             "at step",

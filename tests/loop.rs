@@ -128,6 +128,12 @@ fn a_loop_closes_is_cached_and_survives_a_kill() {
     assert!(written(&predictions) <= begun);
     assert_eq!(read(&place, "predictions.csv").lines().count(), 1 + 5);
 
+    // A long run is forecast with the probes.
+    let toml = std::fs::read_to_string(run(&place, "cosine-").join("run.toml")).unwrap();
+    assert!(toml.contains("out/runs/probe-low-s0-"), "{toml}");
+    let metrics = common::metrics(&run(&place, "cosine-"));
+    assert!(metrics.iter().any(|l| l["law"]["name"] == "elr-fixed"));
+
     // Called again, nothing is trained and nothing changes.
     let before = runs(&place);
     let (results, law) = (read(&place, "results.csv"), read(&place, "law.json"));

@@ -214,19 +214,79 @@ fn runs_of_one_seed_are_paired_and_a_law_is_held_against_them() {
     }
     let error = place.refused(place.lehr(&["report", "checkpoints/a", "checkpoints/b"]));
     assert!(error.contains("--out"), "{error}");
+    a_law_may_not_speak_of_every_run(&place);
+}
+
+/// Of the two runs there, and of one without evaluations, which no law of held-out losses can be held against.
+fn a_law_may_not_speak_of_every_run(place: &Place) {
+    let bare = place.run("bare");
+    std::fs::create_dir(&bare).unwrap();
+    std::fs::copy(place.run("a").join("run.toml"), bare.join("run.toml")).unwrap();
+    let log = read(&place.run("a").join("metrics.jsonl"));
+    let log = log.lines().filter(|line| !line.contains("val_loss"));
+    let log: String = log.map(|line| format!("{line}\n")).collect();
+    std::fs::write(bare.join("metrics.jsonl"), log).unwrap();
+    let report = |more: &[&str]| {
+        let out = ["--out", "some.html", "--pictures", "some"];
+        json(place, &[&["report"], more, &out].concat())
+    };
+    let told = report(&[
+        "checkpoints/a",
+        "checkpoints/bare",
+        "--law",
+        "law.json",
+        "--kind",
+        "validation",
+    ]);
+    let notes = told["notes"].to_string();
+    assert!(notes.contains("opl is not held against bare"), "{notes}");
+    // Its whole losses have no place among those above L0.
+    assert!(!read(&place.path("some/reducible.svg")).contains("bare"));
+    assert!(read(&place.path("some/loss.svg")).contains("bare"));
+    // The same law, said to be of held-out losses.
+    let mut law: Value = serde_json::from_str(&read(&place.path("law.json"))).unwrap();
+    for curve in law["fit"]["curves"].as_array_mut().unwrap() {
+        assert_eq!(curve["loss"], "training");
+        curve["loss"] = "held-out".into();
+    }
+    std::fs::write(place.path("val.json"), law.to_string()).unwrap();
+    let laws = ["--law", "val.json,law.json"];
+    let told = report(&[&["checkpoints/bare"], &laws[..]].concat());
+    let notes = told["notes"].to_string();
+    assert!(
+        notes.contains("opl (val) is not held against bare"),
+        "{notes}"
+    );
+    let drawn = told["drawn"].as_array().unwrap();
+    assert!(drawn.iter().any(|d| d == "law"), "{drawn:?}");
+    let html = read(&place.path("some.html"));
+    sound(&html);
+    for part in [
+        "Predicted ends",
+        "opl (law), of 2 laws the first that can be held against a run,",
+    ] {
+        assert!(html.contains(part), "{part}");
+    }
+    let told = report(&[&["checkpoints/a"], &laws[..]].concat());
+    let notes = told["notes"].to_string();
+    assert!(
+        notes.contains("not drawn beside opl (val), which is of held-out losses: opl (law)"),
+        "{notes}"
+    );
 }
 
 #[test]
 fn hostile_names_and_samples_stay_text() {
     let place = Place::new();
     place.train("one", STEPS).assert().success();
-    let name = "<img src=x onerror=alert(1)>";
+    let name = "<img src=x onerror=alert(1)>\u{1b}[2J";
     std::fs::rename(place.run("one"), place.run(name)).unwrap();
     let log = place.run(name).join("metrics.jsonl");
     let line = r#"{"step":24,"prompt":"</pre><script>alert(1)</script>","sample":"\"><svg onload=alert(1)>"}"#;
     std::fs::write(&log, format!("{}{line}\n", read(&log))).unwrap();
     let dir = place.run(name);
-    said(place.lehr(&["report", dir.to_str().unwrap(), "--out", "page.html"]));
+    let words = said(place.lehr(&["report", dir.to_str().unwrap(), "--out", "page.html"]));
+    assert!(!words.contains('\u{1b}'), "{words:?}");
     let html = read(&place.path("page.html"));
     sound(&html);
     assert!(html.contains("&lt;script&gt;alert(1)&lt;/script&gt;"));
@@ -311,7 +371,7 @@ fn what_the_live_law_told_is_shown() {
     let log = place.run("one").join("metrics.jsonl");
     let mut text = read(&log);
     for line in [
-        r#"{"step":12,"law":{"name":"tissue","forecast":5.5,"low":5.4,"high":5.6,"noise":0.01,"cooldown_now":[{"fraction":0.2,"steps":3,"loss":5.7}]}}"#,
+        r#"{"step":12,"law":{"name":"tissue","fitted_to":6,"describes":true,"forecast":5.5,"low":5.4,"high":5.6,"noise":0.01,"cooldown_now":[{"fraction":0.2,"steps":3,"loss":5.7}]}}"#,
         r#"{"step":12,"decision":{"kept":false,"gain":0.01,"schedule":"../../outside.json","predicted":5.4,"why":"<b>it gains</b>"}}"#,
         r#"{"step":15,"alarm":{"kind":"spike","nats":0.31,"sigmas":8.2}}"#,
         r#"{"step":18,"law":{}}"#,
@@ -345,12 +405,17 @@ fn what_the_live_law_told_is_shown() {
     let told = json(&place, &["watch", "checkpoints/one"]);
     assert_eq!(told["alarms"][0]["kind"], "spike");
     assert_eq!(told["decisions"][1]["kept"], true);
+    let forecast = &told["forecast"];
+    assert_eq!(
+        (&forecast["step"], &forecast["fitted_to"]),
+        (&18.into(), &18.into())
+    );
     // A run that goes on says what cooling down now would come to.
     std::fs::remove_dir_all(place.run("one").join("final")).unwrap();
     let screen = said(place.lehr(&["watch", "checkpoints/one", "--once"]));
     for part in [
         "end   5.5000 (5.4000 to 5.6000), says tissue at 12",
-        "5.7000 if it cooled down now over 20 % (3 steps)",
+        "5.7000 if it cooled down over 20 % (3 steps) from 6",
         "alarm at 19 (1 before it): alarm",
         "plan  at 18: the schedule stays as it was",
     ] {

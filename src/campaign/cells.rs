@@ -4,6 +4,7 @@
 use super::plan::Plan;
 use super::spec::Baseline;
 use crate::error::Result;
+use crate::forecast::LawConfig;
 use crate::schedule::{Decay, Schedule, ScheduleSpec, Shape, Warmup};
 use crate::train::RunConfig;
 use crate::train::cached::{self, State, named};
@@ -203,7 +204,27 @@ pub fn long(plan: &Plan, designed: Option<&Path>, wanted: &[Wanted]) -> Result<V
         let shape = Some(baseline.shape.clone());
         cells.push(whole(plan, &baseline.label(), shape, *want)?);
     }
+    for cell in &mut cells {
+        forecast_by_probes(plan, &mut cell.config.law);
+    }
     Ok(cells)
+}
+
+/// While they train, long runs are forecast by what the probes say as well, unless the recipe names probes of its own. A
+/// cooldown's log holds its trunk's past.
+fn forecast_by_probes(plan: &Plan, law: &mut LawConfig) {
+    if !law.probes.is_empty() {
+        return;
+    }
+    let probes = probes(plan);
+    let own = probes[1..].iter();
+    law.probes = own
+        .map(|cell| cell.dir(&plan.spec.out).display().to_string())
+        .collect();
+    if plan.probes.low > 0 && law.law == LawConfig::default().law {
+        // Two LRs tell what a law in S₁ has no use for.
+        law.law = "elr-fixed".into();
+    }
 }
 
 /// `wsd-fraction-0.2-2e-3-s0`.

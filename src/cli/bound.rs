@@ -11,7 +11,6 @@ use crate::design::bound::study::Problem;
 use crate::design::bound::{Convention, GradNorms, Iterate, Spec};
 use crate::error::{Error, Result};
 use crate::report::{Chart, chart::letter};
-use crate::schedule::{Schedule, ScheduleSpec, Shape, Warmup};
 use std::path::PathBuf;
 
 /// The convex bound of a schedule, its best base LR, and the schedule with the least bound
@@ -34,9 +33,10 @@ those of the package of arXiv 2501.18965:
 Gradient norms:
   1              the same at every step
   param:g1=1,a1=-0.01,g2=0,a2=0,b=0.5     g1·e^(a1·t) + g2·t^a2 + b
-  table:FILE     one a line, or a column grad_norm
+  table:FILE     one a line, or a column grad_norm; with a column step too,
+                 steps may be missing
   run:DIR        as a run logged them
-Presets (grad-norm-shape and convex-example bring their own norms):
+Presets (grad-norm-shape brings its own norms, convex-example its own problem):
   cooldown-length  lr-transfer  horizon-transfer  cosine-cycle  wsd-detail
   grad-norm-shape  multiple-horizon  schedule-comparison  ablation  optimal
   convex-example
@@ -62,7 +62,7 @@ pub struct Args {
         conflicts_with = "preset"
     )]
     steps: Option<usize>,
-    /// Warm-up of all schedules: 300 (steps), 0.05 or 5% (of the run)
+    /// Warm-up of all schedules but tables: 300 (steps), 0.05 or 5% (of the run)
     #[arg(
         long,
         default_value = "0",
@@ -73,25 +73,15 @@ pub struct Args {
     /// Whose formulas schedules are read by
     #[arg(long, value_enum, default_value = "lehr", conflicts_with = "preset")]
     convention: ConventionFlag,
-    /// The bound on the last iterate or on the best one
-    #[arg(long = "type", value_enum, default_value = "last", value_name = "TYPE")]
-    iterate: IterateFlag,
-    /// D, from the start to the optimum
-    #[arg(
-        long,
-        default_value_t = 1.0,
-        value_name = "D",
-        allow_negative_numbers = true
-    )]
-    distance: f64,
-    /// G of every step: a number, param:…, table:FILE or run:DIR
-    #[arg(
-        long,
-        default_value = "1",
-        value_name = "G",
-        allow_negative_numbers = true
-    )]
-    grad_norm: String,
+    /// The bound on the last iterate or on the best one [default: last]
+    #[arg(long = "type", value_enum, value_name = "TYPE")]
+    iterate: Option<IterateFlag>,
+    /// D, from the start to the optimum [default: 1]
+    #[arg(long, value_name = "D", allow_negative_numbers = true)]
+    distance: Option<f64>,
+    /// G of every step: a number, param:…, table:FILE or run:DIR [default: 1]
+    #[arg(long, value_name = "G", allow_negative_numbers = true)]
+    grad_norm: Option<String>,
     /// Other schedules beside it
     #[arg(long, value_name = "SPEC,…", conflicts_with = "preset")]
     against: Vec<String>,
@@ -113,14 +103,9 @@ pub struct Args {
     /// Write the schedule with the least bound (with --extend, the best way on) for table:FILE
     #[arg(long, value_name = "FILE", conflicts_with = "preset")]
     out: Option<PathBuf>,
-    /// Highest LR of what is written
-    #[arg(
-        long,
-        value_name = "PEAK",
-        default_value_t = 1.0,
-        allow_negative_numbers = true
-    )]
-    peak_lr: f64,
+    /// Highest LR of what --out writes [default: 1]
+    #[arg(long, value_name = "PEAK", allow_negative_numbers = true)]
+    peak_lr: Option<f64>,
     #[command(flatten)]
     pictures: PictureFlags,
     /// Leave the picture in the terminal out
@@ -163,20 +148,53 @@ pub fn run(args: Args) -> Result<()> {
 
 fn problem(args: &Args) -> Result<Problem> {
     for (flag, value) in [("--distance", args.distance), ("--peak-lr", args.peak_lr)] {
-        if !(1e-100..1e100).contains(&value) {
+        if let Some(value) = value.filter(|value| !(1e-100..1e100).contains(value)) {
             return Err(Error::input(format!(
                 "{flag} {value}: it must be a positive number"
             )));
         }
     }
+    nothing_unheard(args)?;
     Ok(Problem {
         iterate: match args.iterate {
-            IterateFlag::Last => Iterate::Last,
-            IterateFlag::Min => Iterate::Min,
+            None | Some(IterateFlag::Last) => Iterate::Last,
+            Some(IterateFlag::Min) => Iterate::Min,
         },
-        distance: args.distance,
-        norms: GradNorms::parse(&args.grad_norm)?,
+        distance: args.distance.unwrap_or(1.0),
+        norms: GradNorms::parse(args.grad_norm.as_deref().unwrap_or("1"))?,
     })
+}
+
+/// # Errors
+/// A flag that would change nothing.
+fn nothing_unheard(args: &Args) -> Result<()> {
+    if args.peak_lr.is_some() && args.out.is_none() {
+        return Err(Error::input(match args.preset {
+            Some(_) => {
+                "--peak-lr is about what --out writes, and a preset writes nothing: leave it out"
+            }
+            None => "--peak-lr is about what --out writes: give --out FILE too, or leave it out",
+        }));
+    }
+    let own: &[&str] = match args.preset.as_deref() {
+        Some("convex-example") => &["--distance", "--type", "--grad-norm"],
+        Some("grad-norm-shape") => &["--grad-norm"],
+        _ => &[],
+    };
+    let given = [
+        ("--distance", args.distance.is_some()),
+        ("--type", args.iterate.is_some()),
+        ("--grad-norm", args.grad_norm.is_some()),
+    ];
+    let unheard = given
+        .iter()
+        .find(|(flag, given)| *given && own.contains(flag));
+    match (unheard, &args.preset) {
+        (Some((flag, _)), Some(preset)) => Err(Error::input(format!(
+            "the preset {preset} brings its own problem: leave {flag} out"
+        ))),
+        _ => Ok(()),
+    }
 }
 
 fn spec(text: &str, args: &Args) -> Result<Spec> {
@@ -187,29 +205,21 @@ fn spec(text: &str, args: &Args) -> Result<Spec> {
     Spec::parse(text, convention)
 }
 
-/// Unit LRs, within what can be bounded in reasonable time.
-fn unit_lrs(spec: &Spec, flag: &str, steps: usize, args: &Args) -> Result<Vec<f64>> {
-    if steps > MOST_STEPS {
-        return Err(Error::input(format!(
+/// What can be bounded in reasonable time.
+fn within_reach(flag: &str, steps: usize) -> Result<()> {
+    match steps > MOST_STEPS {
+        true => Err(Error::input(format!(
             "{flag} {steps}: bounds go up to {} steps",
             thousands(MOST_STEPS as u64)
-        )));
+        ))),
+        false => Ok(()),
     }
-    let warmup: Warmup = args.warmup.parse()?;
-    spec.lrs(steps, warmup)
 }
 
-/// Steps of `--warmup` in a run of `steps`.
-fn warmup_steps(steps: usize, args: &Args) -> Result<u64> {
-    let schedule = Schedule::new(&ScheduleSpec {
-        shape: Shape::Constant,
-        peak_lr: 1.0,
-        warmup: args.warmup.parse()?,
-        steps: steps.max(1) as u64,
-        tokens_per_step: None,
-        compat: false,
-    })?;
-    Ok(schedule.warmup_steps())
+/// Unit LRs, within what can be bounded in reasonable time.
+fn unit_lrs(spec: &Spec, flag: &str, steps: usize, args: &Args) -> Result<Vec<f64>> {
+    within_reach(flag, steps)?;
+    spec.lrs(steps, args.warmup.parse()?)
 }
 
 fn highest(lrs: &[f64]) -> f64 {

@@ -7,11 +7,12 @@ use super::progress::row;
 use crate::curve::LossKind;
 use crate::error::{Error, Result};
 use crate::files;
-use crate::fit;
+use crate::fit::{self, Fit};
 use crate::report::page::pictures::{self, Drawn, Picture};
 use crate::report::page::{self, Gathered};
 use crate::report::run::under::Law;
 use crate::report::run::{self, Run};
+use crate::report::words::printable;
 use crate::report::{png, svg};
 use crate::schedule::{Schedule, ScheduleSpec, Shape, Warmup};
 use serde_json::{Value, json};
@@ -38,7 +39,8 @@ pub struct Args {
     /// Where the page goes [default for a single run: RUN/report.html]
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
-    /// Laws that lehr fit wrote, to hold against every run; of a single run all are drawn, of several the first
+    /// Laws that lehr fit wrote, to hold against every run; of a single run all of one kind of loss are drawn, of several runs
+    /// the first that can be held against one
     #[arg(long, value_name = "FILE,…", value_delimiter = ',')]
     law: Vec<PathBuf>,
     /// Which losses laws speak of [default: as the fitted curves look]
@@ -103,16 +105,22 @@ fn laws(args: &Args, runs: &[Run]) -> Result<(Vec<Law>, Option<String>)> {
         Kind::Train => LossKind::TrainBatch,
         Kind::Validation => LossKind::Validation,
     });
-    let mut laws: Vec<Law> = Vec::new();
-    for path in &args.law {
-        let fit = fit::file::read(path)?;
-        let mut label = fit.law.name().to_string();
-        if laws.iter().any(|l| l.label == label) {
-            let stem = path.file_stem().unwrap_or_default().to_string_lossy();
-            label = format!("{label} ({stem})");
-        }
-        laws.push(Law::new(label, fit, kind));
-    }
+    let fits: Vec<Fit> = args
+        .law
+        .iter()
+        .map(|path| fit::file::read(path))
+        .collect::<Result<_>>()?;
+    let named: Vec<(&str, &Path)> = fits
+        .iter()
+        .zip(&args.law)
+        .map(|(fit, path)| (fit.law.name(), path.as_path()))
+        .collect();
+    let labels = labels(&named);
+    let mut laws: Vec<Law> = labels
+        .into_iter()
+        .zip(fits)
+        .map(|(label, fit)| Law::new(label, fit, kind))
+        .collect();
     let [run] = runs else { return Ok((laws, None)) };
     if !laws.is_empty() {
         return Ok((laws, None));
@@ -136,6 +144,34 @@ fn laws(args: &Args, runs: &[Run]) -> Result<(Vec<Law>, Option<String>)> {
         }
         Err(e) => Ok((laws, Some(format!("its law is left out: {e}")))),
     }
+}
+
+/// `opl`; laws of one name have their files behind it, `opl (warm)`, and as many directories as tell these apart, `opl (a/law)`.
+fn labels(laws: &[(&str, &Path)]) -> Vec<String> {
+    // The last `n` parts of a path, without its extension.
+    let tail = |path: &Path, n: usize| -> String {
+        let path = path.with_extension("");
+        let parts = path.components().map(|part| part.as_os_str());
+        let parts: Vec<_> = parts.map(|part| part.to_string_lossy()).collect();
+        parts[parts.len().saturating_sub(n)..].join("/")
+    };
+    let label = |(at, (name, path)): (usize, &(&str, &Path))| {
+        let others = laws.iter().enumerate();
+        let others = others.filter(|(i, (other, _))| *i != at && other == name);
+        let others: Vec<&Path> = others.map(|(_, (_, path))| *path).collect();
+        if others.is_empty() {
+            return name.to_string();
+        }
+        let all = others.iter().copied().chain([*path]);
+        let depth = all.map(|path| path.components().count()).max().unwrap_or(1);
+        let unlike = |n: &usize| others.iter().all(|o| tail(o, *n) != tail(path, *n));
+        match (1..=depth).find(unlike) {
+            Some(n) => format!("{name} ({})", tail(path, n)),
+            // One path given twice, or two that differ in their extension alone.
+            None => format!("{name} ({}, no. {})", path.display(), at + 1),
+        }
+    };
+    laws.iter().enumerate().map(label).collect()
 }
 
 /// The schedules asked for, over the steps of the first run.
@@ -181,20 +217,21 @@ fn write_pictures(dir: &Path, pictures: &[Picture]) -> Result<()> {
 fn said(args: &Args, g: &Gathered, pictures: &[Picture], out: &Path, bytes: usize) -> String {
     let mut text = String::new();
     for sentence in page::summary(g) {
-        text += &super::fit::table::item("says", &sentence);
+        text += &super::fit::table::item("says", &printable(&sentence));
     }
     for note in &g.notes {
-        text += &super::fit::table::item("note", note);
+        text += &super::fit::table::item("note", &printable(note));
     }
     let size = format!(
         "{} kB, {} pictures",
         thousands(bytes as u64 / 1000),
         pictures.len()
     );
-    text += &format!("{}\n", row("page", &out.display().to_string(), &size));
+    let shown = |path: &Path| printable(&path.display().to_string());
+    text += &format!("{}\n", row("page", &shown(out), &size));
     if let Some(dir) = &args.pictures {
         let size = format!("{} files", 2 * pictures.len());
-        text += &format!("{}\n", row("", &dir.display().to_string(), &size));
+        text += &format!("{}\n", row("", &shown(dir), &size));
     }
     text
 }
@@ -246,4 +283,37 @@ fn as_json(args: &Args, g: &Gathered, pictures: &[Picture], out: &Path) -> Value
         "runs": runs.collect::<Vec<_>>(),
         "notes": g.notes,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn laws_of_one_name_have_labels_of_their_own() {
+        let of = |laws: &[(&'static str, &'static str)]| {
+            let laws: Vec<(&str, &Path)> = laws.iter().map(|(n, p)| (*n, Path::new(p))).collect();
+            labels(&laws)
+        };
+        assert_eq!(
+            of(&[("opl", "a/law.json"), ("mpl", "b/law.json")]),
+            ["opl", "mpl"]
+        );
+        assert_eq!(
+            of(&[("opl", "cold.json"), ("opl", "a/warm.json")]),
+            ["opl (cold)", "opl (warm)"]
+        );
+        let three = [
+            ("opl", "a/law.json"),
+            ("opl", "b/law.json"),
+            ("opl", "x/b/law.json"),
+            ("mpl", "law.json"),
+        ];
+        assert_eq!(
+            of(&three),
+            ["opl (a/law)", "opl (b/law)", "opl (x/b/law)", "mpl"]
+        );
+        let twice = of(&[("opl", "law.json"), ("opl", "law.json")]);
+        assert_ne!(twice[0], twice[1]);
+    }
 }

@@ -141,6 +141,8 @@ fn as_json(run: &Run) -> serde_json::Value {
             |c: &CooldownNow| json!({ "fraction": c.fraction, "steps": c.steps, "loss": c.loss });
         json!({
             "step": f.step,
+            "fitted_to": f.fitted_to,
+            "describes": f.describes,
             "law": f.law,
             "loss": f.loss,
             "low": f.low,

@@ -12,7 +12,7 @@ const FEWEST_HELD_OUT: usize = 20;
 /// Training losses are fitted as means of as many steps as leave this many of a run so far.
 const BINS: u64 = 100;
 /// All of the law's starts are tried again once a run is so many times as long.
-const SEARCH_AGAIN: f64 = 1.1;
+const SEARCH_AGAIN: f64 = 1.5;
 /// Cooldowns from here, as shares of the steps they would end at.
 const COOLDOWNS: [f64; 2] = [0.1, 0.2];
 /// A step below this share of the peak is of a cooldown, which is fitted by itself if it has so many points.

@@ -2,7 +2,8 @@
 
 use super::run::Run;
 use super::run::derived::{Finals, means, scheduled};
-use super::words::{clock, count, thousands};
+use super::run::told::DOES_NOT_DESCRIBE;
+use super::words::{clock, count, printable, thousands};
 use super::{Axis, Chart, Entry, Numbers, Panel, Series, terminal};
 use crate::schedule;
 use std::time::Duration;
@@ -47,17 +48,14 @@ pub fn draw(
 }
 
 fn cut(line: &str, columns: usize) -> String {
-    // A name may hold what moves a cursor.
-    let clean = || {
-        line.chars()
-            .map(|c| if c.is_control() { '\u{fffd}' } else { c })
-    };
-    match clean().count() > columns {
-        true => clean()
+    let clean = printable(line);
+    match clean.chars().count() > columns {
+        true => clean
+            .chars()
             .take(columns.saturating_sub(1))
             .chain(['…'])
             .collect(),
-        false => clean().collect(),
+        false => clean,
     }
 }
 
@@ -93,7 +91,11 @@ fn recent(run: &Run) -> Option<(f64, f64)> {
 fn progress(run: &Run, quiet: Option<Duration>) -> String {
     const BAR: usize = 24;
     let (done, all) = (run.last_step(), run.horizon().max(1));
-    let full = (done as f64 / all as f64 * BAR as f64).floor() as usize;
+    let unknown = run.facts.steps.is_none() && !run.finished();
+    let full = match unknown {
+        true => 0,
+        false => (done as f64 / all as f64 * BAR as f64).floor() as usize,
+    };
     let bar = "█".repeat(full.min(BAR)) + &"░".repeat(BAR - full.min(BAR));
     let percent = 100 * done / all;
     let a_step = recent(run).map(|r| r.1);
@@ -101,14 +103,14 @@ fn progress(run: &Run, quiet: Option<Duration>) -> String {
         "finished".to_string()
     } else if run.stopped().is_some() {
         "stopped".into()
-    } else if done >= all {
+    } else if done >= all && !unknown {
         "all steps done, the model is being written".into()
     } else {
         // Silent for much longer than a step takes.
         let patience = a_step.unwrap_or(1.0).mul_add(20.0, 30.0);
         match (quiet, a_step) {
             (Some(q), _) if q.as_secs_f64() > patience => format!("nothing new for {}", clock(q)),
-            (_, Some(a_step)) => {
+            (_, Some(a_step)) if !unknown => {
                 let left = (all - done) as f64 * a_step;
                 format!(
                     "about {} of steps left",
@@ -118,11 +120,17 @@ fn progress(run: &Run, quiet: Option<Duration>) -> String {
             _ => "running".into(),
         }
     };
-    format!(
-        "{bar}  {} of {}  {percent} %  {state}",
-        thousands(done),
-        thousands(all)
-    )
+    match unknown {
+        true => format!(
+            "{bar}  {} steps, of how many is not known  {state}",
+            thousands(done)
+        ),
+        false => format!(
+            "{bar}  {} of {}  {percent} %  {state}",
+            thousands(done),
+            thousands(all)
+        ),
+    }
 }
 
 fn rate(run: &Run) -> String {
@@ -147,7 +155,11 @@ fn losses(f: &Finals) -> String {
         false => "loss  training not finite".into(),
     };
     if let Some((step, loss, _)) = f.held_out {
-        line += &format!("   held out {loss:.4} at {}", thousands(step));
+        let loss = match loss.is_finite() {
+            true => format!("{loss:.4}"),
+            false => "not finite".into(),
+        };
+        line += &format!("   held out {loss} at {}", thousands(step));
     }
     if let Some(loss) = f.averaged {
         line += &format!("   averaged {loss:.4}");
@@ -185,10 +197,16 @@ fn forecast(run: &Run) -> Vec<String> {
         false => format!(", says {}", f.law),
     };
     let mut lines = vec![format!("end   {}{by} at {}", f.words(), thousands(f.step))];
+    if !f.describes {
+        lines.push(format!("      {DOES_NOT_DESCRIBE}"));
+    }
     // Of a run that is over nobody asks what would be.
     if let Some(best) = f.best_cooldown().filter(|_| !run.finished()) {
         let (loss, over) = (best.loss, best.over());
-        lines.push(format!("      {loss:.4} if it cooled down now over {over}"));
+        let from = thousands(f.fitted_to);
+        lines.push(format!(
+            "      {loss:.4} if it cooled down over {over} from {from}"
+        ));
     }
     lines
 }
@@ -300,7 +318,7 @@ mod tests {
         text += "{\"step\":50,\"val_loss\":3.1}\n";
         text += "{\"step\":30,\"alarm\":{\"kind\":\"spike\",\"nats\":0.31,\"sigmas\":8.2}}\n";
         text += "{\"step\":40,\"decision\":{\"kept\":true,\"why\":\"the law's own design of the rest has a gain of 0.0100 ± 0.0200 nats, not worth believing\"}}\n";
-        text += "{\"step\":50,\"law\":{\"name\":\"tissue\",\"forecast\":3.05,\"low\":3.0,\"high\":3.1,\"cooldown_now\":[{\"fraction\":0.2,\"steps\":13,\"loss\":3.07}]}}\n";
+        text += "{\"step\":50,\"law\":{\"name\":\"tissue\",\"fitted_to\":40,\"forecast\":3.05,\"low\":3.0,\"high\":3.1,\"cooldown_now\":[{\"fraction\":0.2,\"steps\":13,\"loss\":3.07}]}}\n";
         let (_dir, run) = run(&text);
         for size in [(80, 24), (200, 60), (40, 10), (1, 1), (80, 3)] {
             let lines = draw(&run, None, size, false);
@@ -313,7 +331,7 @@ mod tests {
             "50 of 100  50 %  about 0:50 of steps left",
             "held out 3.1000 at 50",
             "end   3.0500 (3.0000 to 3.1000), says tissue at 50",
-            "      3.0700 if it cooled down now over 20 % (13 steps)",
+            "      3.0700 if it cooled down over 20 % (13 steps) from 40",
             "alarm at 30: a spike: this step’s loss lies 0.310 nats above the law",
             "plan  at 40: the schedule stays as it was: the law's own design of the rest has",
             "      a gain of 0.0100 ± 0.0200 nats, not worth believing",
@@ -324,6 +342,33 @@ mod tests {
         }
         let silent = draw(&run, Some(Duration::from_secs(300)), (80, 24), false).join("\n");
         assert!(silent.contains("nothing new for 5:00"), "{silent}");
+    }
+
+    #[test]
+    fn what_is_lost_or_not_believed_is_said() {
+        let mut text = logged();
+        text += "{\"step\":50,\"val_loss\":null}\n";
+        text += "{\"step\":50,\"law\":{\"describes\":false,\"forecast\":3.05,\"cooldown_now\":[{\"fraction\":0.2,\"loss\":3.07}]}}\n";
+        let (dir, known) = run(&text);
+        let screen = draw(&known, None, (80, 24), false).join("\n");
+        for part in [
+            "held out not finite at 50",
+            "end   3.0500 at 50\n      but does not describe the run so far\n",
+        ] {
+            assert!(screen.contains(part), "{part}: {screen}");
+        }
+        assert!(
+            !screen.contains("NaN") && !screen.contains("cooled down"),
+            "{screen}"
+        );
+        // Without run.toml nobody knows how long it is to be.
+        std::fs::remove_file(dir.path().join("run.toml")).unwrap();
+        let unknown = Run::open(dir.path()).unwrap();
+        let screen = draw(&unknown, None, (80, 24), false).join("\n");
+        assert!(
+            screen.contains("50 steps, of how many is not known  running"),
+            "{screen}"
+        );
     }
 
     #[test]

@@ -31,6 +31,12 @@ pub fn count(n: f64) -> String {
     format!("{n:.0}")
 }
 
+/// `text` without what could move a cursor or colour a terminal: names and logs may hold anything.
+pub fn printable(text: &str) -> String {
+    let shown = |c: char| if c.is_control() { '\u{fffd}' } else { c };
+    text.chars().map(shown).collect()
+}
+
 /// `4,096`.
 pub fn thousands(n: u64) -> String {
     let digits = n.to_string();

@@ -1,7 +1,7 @@
 //! The bound of schedules that the user wrote.
 
 use super::extend::{Extended, extend};
-use super::{Args, ConventionFlag, highest, legend, spec, unit_lrs, warmup_steps};
+use super::{Args, ConventionFlag, highest, legend, spec, unit_lrs};
 use crate::cli::fit::table::{item, number, plural, short};
 use crate::cli::format::thousands;
 use crate::design::bound::omega::points;
@@ -12,6 +12,7 @@ use crate::design::bound::{Iterate, Split};
 use crate::error::{Error, Result};
 use crate::files;
 use crate::report::{Chart, bound, terminal};
+use crate::schedule::Warmup;
 use serde_json::json;
 use std::fmt::Write;
 
@@ -30,8 +31,10 @@ struct Answer {
     all: Vec<Bounded>,
     optimal: Option<Optimal>,
     extended: Option<Extended>,
-    /// Warm-up steps of the schedule asked about.
-    warmup: u64,
+    /// The longest warm-up of all of them, in steps.
+    warmup: usize,
+    /// Tables, which take no warm-up, where one was asked for.
+    unwarmed: Vec<String>,
     /// Whether a table is written.
     writes: bool,
 }
@@ -61,9 +64,16 @@ pub fn run(text: &str, steps: usize, problem: Problem, args: &Args) -> Result<St
         .iter()
         .map(|text| spec(text, args))
         .collect::<Result<Vec<_>>>()?;
+    let warmup: Warmup = args.warmup.parse()?;
+    let any_warmup = ![Warmup::Steps(0), Warmup::Fraction(0.0)].contains(&warmup);
+    let (mut longest, mut unwarmed) = (0, Vec::new());
     let mut all = Vec::new();
     for spec in &specs {
         let lrs = unit_lrs(spec, "--steps", steps, args)?;
+        longest = longest.max(spec.warmup_steps(steps, warmup)?);
+        if any_warmup && spec.is_table() {
+            unwarmed.push(spec.text.clone());
+        }
         all.push(Bounded {
             text: spec.text.clone(),
             split: problem.split(&lrs)?,
@@ -90,7 +100,8 @@ pub fn run(text: &str, steps: usize, problem: Problem, args: &Args) -> Result<St
         all,
         optimal,
         extended,
-        warmup: warmup_steps(steps, args)?,
+        warmup: longest,
+        unwarmed,
         writes: args.out.is_some(),
     };
     answer.say(args)
@@ -100,7 +111,8 @@ impl Answer {
     fn say(&self, args: &Args) -> Result<String> {
         let mut written = String::new();
         if let Some(path) = &args.out {
-            files::write(path, self.table(args.peak_lr).as_bytes())?;
+            let peak_lr = args.peak_lr.unwrap_or(1.0);
+            files::write(path, self.table(peak_lr).as_bytes())?;
             written.push_str(&format!("wrote {}\n", path.display()));
         }
         let drawn = args.pictures.svg.is_some() || args.pictures.png.is_some();
@@ -159,9 +171,16 @@ impl Answer {
             notes.push(format!(
                 "the least bound is that of all schedules, and has no warm-up; the schedules beside it spend {} on theirs, \
                  which is part of the gap",
-                plural(self.warmup as usize, "step")
+                plural(self.warmup, "step")
             ));
         }
+        if !self.unwarmed.is_empty() {
+            notes.push(format!(
+                "--warmup leaves {} as it stands: a table's learning rates are the file's",
+                self.unwarmed.join(", ")
+            ));
+        }
+        notes.extend(self.problem.norms.note());
         if let (true, [.., before, last]) = (self.writes, self.written_lrs())
             && last > before
         {

@@ -1,6 +1,6 @@
 //! `--extend`: ways on to a longer horizon.
 
-use super::{Args, highest, unit_lrs};
+use super::{Args, highest, unit_lrs, within_reach};
 use crate::cli::fit::table::{item, number};
 use crate::cli::format::thousands;
 use crate::design::bound::study::horizon::{cooled_from, two_stage};
@@ -17,6 +17,8 @@ pub struct Extended {
     /// ρ, where there is a cooldown for a second stage to have.
     rho: Option<f64>,
     ways: Vec<Way>,
+    /// Whether the same spec over more steps begins as it did over fewer; true where there is no such way.
+    agrees: bool,
 }
 
 struct Way {
@@ -51,7 +53,12 @@ pub fn extend(
             thousands(unit.len() as u64)
         )));
     }
-    let naive = unit_lrs(spec, "--extend", steps, args)?;
+    within_reach("--extend", steps)?;
+    // A table has no more steps than it has.
+    let naive = match spec.is_table() {
+        true => None,
+        false => Some(unit_lrs(spec, "--extend", steps, args)?),
+    };
     let norms = problem.norms.over(steps)?;
     let bound = problem.bound(&norms);
     let prefix: Vec<f64> = unit[..kept].iter().map(|lr| gamma * lr).collect();
@@ -65,12 +72,16 @@ pub fn extend(
         });
     };
     let scaled = |lrs: Vec<f64>| -> Vec<f64> { lrs.iter().map(|lr| gamma * lr).collect() };
-    let agrees = naive[..kept] == unit[..kept];
-    let words = match agrees {
-        true => "the same spec".to_string(),
-        false => "the same spec (its beginning differs)".to_string(),
-    };
-    add("naive", &words, scaled(naive));
+    let agrees = naive
+        .as_ref()
+        .is_none_or(|naive| naive[..kept] == unit[..kept]);
+    if let Some(naive) = naive {
+        let words = match agrees {
+            true => "the same spec",
+            false => "the same spec (its beginning differs)",
+        };
+        add("naive", words, scaled(naive));
+    }
     let mut rho = None;
     if kept < unit.len() && unit[kept - 1] > 0.0 {
         let fraction = (unit.len() - kept) as f64 / unit.len() as f64;
@@ -94,6 +105,7 @@ pub fn extend(
         gamma,
         rho,
         ways,
+        agrees,
     })
 }
 
@@ -109,8 +121,12 @@ impl Extended {
 
     pub fn words(&self) -> String {
         let mut out = String::from("\n");
+        let but = match self.agrees {
+            true => "the last",
+            false => "the first and the last",
+        };
         let keeps = format!(
-            "{} steps; all ways but the last keep the first {} at γ* = {}",
+            "{} steps; all ways but {but} keep the first {} at γ* = {}",
             thousands(self.steps as u64),
             thousands(self.kept as u64),
             number(self.gamma)

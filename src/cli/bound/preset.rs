@@ -9,7 +9,8 @@ use crate::report::{bound, terminal};
 use serde_json::{Map, Value, json};
 
 pub fn run(name: &str, problem: &Problem, args: &Args) -> Result<String> {
-    let study = study::run(name, problem)?;
+    let mut study = study::run(name, problem)?;
+    study.notes.extend(problem.norms.note());
     let asks = STUDIES.iter().find(|(known, _)| *known == name);
     let asks = asks.map_or("", |(_, asks)| asks);
     let chart = bound::chart(study.title.clone(), asks.into(), &study.picture);

@@ -3,6 +3,7 @@
 use crate::error::{Error, Result};
 use crate::schedule::count;
 use crate::schedule::keys::Keys;
+use std::collections::BTreeMap;
 use std::path::Path;
 
 /// Where the norms come from. Steps count from 1 here, as in the papers.
@@ -18,15 +19,21 @@ pub enum GradNorms {
         a2: f64,
         b: f64,
     },
-    /// One a step, from a file or a run.
-    Table { values: Vec<f64>, source: String },
+    /// One a step, from a file or a run, whose `lost` logged norms were 0 or not finite and are made up from those around
+    /// them.
+    Table {
+        values: Vec<f64>,
+        source: String,
+        lost: usize,
+    },
 }
 
 impl GradNorms {
     /// Reads `1.5`, `param:g1=…,a1=…,g2=…,a2=…,b=…`, `table:FILE` or `run:DIR`.
     ///
-    /// A table is one norm a line, or columns of which one is called `grad_norm`, or a JSON list. A run's norms are those in
-    /// its `metrics.jsonl`, taken before clipping; between logged steps they are interpolated.
+    /// A table is one norm a line, or columns of which one is called `grad_norm`, or a JSON list. Where a column is called
+    /// `step`, its steps rise, from 1 (or from 0, where the first is that), and norms between them are interpolated. A run's
+    /// norms are those in its `metrics.jsonl`, taken before clipping; between logged steps they are interpolated too.
     ///
     /// # Errors
     /// Text of another form, a file that cannot be read or does not hold norms, a norm that is not positive.
@@ -56,7 +63,7 @@ impl GradNorms {
     pub fn over(&self, steps: usize) -> Result<Vec<f64>> {
         match self {
             GradNorms::Constant(norm) => Ok(vec![*norm; steps]),
-            GradNorms::Table { values, source } => match values.get(..steps) {
+            GradNorms::Table { values, source, .. } => match values.get(..steps) {
                 Some(values) => Ok(values.to_vec()),
                 None => Err(Error::input(format!(
                     "{source} holds the gradient norms of {} steps, and {} are asked about; \
@@ -83,6 +90,20 @@ impl GradNorms {
                     }
                 })
                 .collect(),
+        }
+    }
+
+    /// What of the norms is made up, as a sentence.
+    pub fn note(&self) -> Option<String> {
+        match self {
+            GradNorms::Table { source, lost, .. } if *lost > 0 => Some(format!(
+                "{} 0 or not finite in {source}, and interpolated",
+                match lost {
+                    1 => "1 gradient norm is".to_string(),
+                    n => format!("{} gradient norms are", count(*n as u64)),
+                }
+            )),
+            _ => None,
         }
     }
 
@@ -159,22 +180,35 @@ fn table(path: &Path) -> Result<GradNorms> {
     if values.is_empty() {
         return Err(Error::input(format!("{source} holds no gradient norm")));
     }
-    Ok(GradNorms::Table { values, source })
+    Ok(GradNorms::Table {
+        values,
+        source,
+        lost: 0,
+    })
+}
+
+/// Where a table's first line puts things.
+#[derive(Clone, Copy)]
+struct Columns {
+    norm: usize,
+    step: Option<usize>,
 }
 
 fn lines(text: &str, source: &str) -> Result<Vec<f64>> {
-    let mut column = None;
+    let mut columns: Option<Columns> = None;
     let mut values = Vec::new();
+    let mut steps: Vec<u64> = Vec::new();
     let rows = (1..)
         .zip(text.lines().map(str::trim))
         .filter(|(_, line)| !line.is_empty() && !line.starts_with('#'));
     for (number, line) in rows {
         let fields: Vec<&str> = line.split([',', '\t']).map(str::trim).collect();
-        let column = match column {
-            Some(column) => column,
+        let columns = match columns {
+            Some(columns) => columns,
             None => {
-                let named = fields.iter().position(|f| *f == "grad_norm");
-                let found = match (named, fields.len()) {
+                let of = |name: &str| fields.iter().position(|f| *f == name);
+                let named = of("grad_norm");
+                let norm = match (named, fields.len()) {
                     (Some(named), _) => named,
                     (None, 1) => 0,
                     (None, _) => {
@@ -183,20 +217,62 @@ fn lines(text: &str, source: &str) -> Result<Vec<f64>> {
                         )));
                     }
                 };
-                column = Some(found);
+                let step = of("step").filter(|_| named.is_some());
+                let found = *columns.insert(Columns { norm, step });
                 if named.is_some() {
                     continue;
                 }
                 found
             }
         };
-        let field = fields.get(column).copied().unwrap_or("");
-        let norm = field.parse().map_err(|_| {
-            Error::input(format!(
-                "{source}, line {number}: '{field}' is not a number"
-            ))
-        })?;
+        let field = |at: usize| fields.get(at).copied().unwrap_or("");
+        let wrong = |what: &str| Error::input(format!("{source}, line {number}: {what}"));
+        let text = field(columns.norm);
+        let norm = text
+            .parse()
+            .map_err(|_| wrong(&format!("'{text}' is not a number")))?;
         values.push(checked(norm, || format!("{source}, line {number}"))?);
+        if let Some(at) = columns.step {
+            let text = field(at);
+            let step: u64 = text
+                .parse()
+                .map_err(|_| wrong(&format!("'{text}' is not a step")))?;
+            if let Some(before) = steps.last().filter(|before| **before >= step) {
+                return Err(wrong(&format!(
+                    "step {} follows step {}, but steps must rise",
+                    count(step),
+                    count(*before)
+                )));
+            }
+            steps.push(step);
+        }
+    }
+    match steps.first() {
+        None => Ok(values),
+        Some(first) => {
+            // Counted from 0: the first step is 1 here.
+            let shift = u64::from(*first == 0);
+            let steps = steps.iter().map(|step| step.saturating_add(shift));
+            every_step(steps.zip(values), source)
+        }
+    }
+}
+
+/// The norms of all steps from 1 to the last one known: straight lines between steps that rise, and before the first its
+/// norm. Steps count from 1.
+fn every_step(known: impl Iterator<Item = (u64, f64)>, source: &str) -> Result<Vec<f64>> {
+    let mut values: Vec<f64> = Vec::new();
+    for (step, norm) in known {
+        if step > MOST_STEPS as u64 {
+            return Err(Error::input(format!(
+                "{source}: step {} is beyond what can be read",
+                count(step)
+            )));
+        }
+        let (from, low) = (values.len(), values.last().copied().unwrap_or(norm));
+        let gap = step as usize - from;
+        values.extend((1..gap).map(|i| low + (norm - low) * i as f64 / gap as f64));
+        values.push(norm);
     }
     Ok(values)
 }
@@ -209,39 +285,35 @@ fn run(dir: &Path) -> Result<GradNorms> {
     };
     let text = std::fs::read_to_string(&path)
         .map_err(|e| Error::io("read the gradient norms of the run", &path, e))?;
-    let mut logged = std::collections::BTreeMap::new();
+    let mut logged: BTreeMap<u64, Option<f64>> = BTreeMap::new();
     for line in text.lines() {
         // A run that was killed may end in half a line; other records have no norm.
         let Ok(record) = serde_json::from_str::<serde_json::Value>(line) else {
             continue;
         };
         let step = record["step"].as_u64().filter(|step| *step > 0);
-        if let (Some(step), Some(norm)) = (step, record["grad_norm"].as_f64())
-            && usable(norm)
-        {
-            logged.insert(step, norm);
+        if let (Some(step), Some(norm)) = (step, record.get("grad_norm")) {
+            logged.insert(step, norm.as_f64().filter(|norm| usable(*norm)));
         }
     }
     let source = path.display().to_string();
-    let Some((&first, &norm)) = logged.first_key_value() else {
+    let known = logged
+        .iter()
+        .filter_map(|(step, norm)| Some((*step, (*norm)?)));
+    let values = every_step(known, &source)?;
+    if values.is_empty() {
         return Err(Error::input(format!(
             "{source} logs no gradient norm; every line needs step and grad_norm"
         )));
-    };
-    // Before the first logged step, its norm.
-    let mut values = vec![norm; usize::try_from(first).unwrap_or(usize::MAX).min(MOST_STEPS)];
-    for (&step, &norm) in logged.iter().skip(1) {
-        if step > MOST_STEPS as u64 {
-            return Err(Error::input(format!(
-                "{source}: step {} is beyond what can be read",
-                count(step)
-            )));
-        }
-        let (from, low) = (values.len(), values[values.len() - 1]);
-        let gap = step as usize - from;
-        values.extend((1..=gap).map(|i| low + (norm - low) * i as f64 / gap as f64));
     }
-    Ok(GradNorms::Table { values, source })
+    // Behind the last one known there is nothing to make up.
+    let within = logged.range(..=values.len() as u64);
+    let lost = within.filter(|(_, norm)| norm.is_none()).count();
+    Ok(GradNorms::Table {
+        values,
+        source,
+        lost,
+    })
 }
 
 /// A longer table would fill the memory.
@@ -304,7 +376,17 @@ mod tests {
                     .contains("2 steps, and 3")
             );
         }
+        let norms = read("table", "t", "grad_norm,step\n1,2\n2,4\n").unwrap();
+        assert_eq!(norms.over(4).unwrap(), [1.0, 1.0, 1.5, 2.0]);
+        let norms = read("table", "t", "step,grad_norm\n0,1\n2,2\n").unwrap();
+        assert_eq!(norms.over(3).unwrap(), [1.0, 1.5, 2.0]);
         for (text, part) in [
+            (
+                "step,grad_norm\n1,1\n1,2\n",
+                "line 3: step 1 follows step 1",
+            ),
+            ("step,grad_norm\nx,1\n", "'x' is not a step"),
+            ("step,grad_norm\n900000000,1\n", "beyond"),
             ("", "no gradient norm"),
             ("1\nx\n", "line 2"),
             ("1\n-1\n", "line 2"),
@@ -319,6 +401,12 @@ mod tests {
                    {\"step\":3,\"grad_norm\":2.0}\n{\"step\":3,\"grad_norm\":3.0}\n{\"st";
         let norms = read("run", "metrics.jsonl", log).unwrap();
         assert_eq!(norms.over(3).unwrap(), [1.0, 2.0, 3.0]);
+        let note = norms.note().unwrap();
+        assert!(
+            note.starts_with("1 gradient norm is 0 or not finite in"),
+            "{note}"
+        );
+        assert_eq!(GradNorms::Constant(1.0).note(), None);
         let of_dir = GradNorms::parse(&format!("run:{}", dir.path().display())).unwrap();
         assert_eq!(of_dir, norms);
         assert!(read("run", "metrics.jsonl", "{}\n").is_err());

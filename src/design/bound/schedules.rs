@@ -48,19 +48,9 @@ impl Spec {
     /// # Errors
     /// No steps, settings out of range, a table shorter than the run.
     pub fn lrs(&self, steps: usize, warmup: Warmup) -> Result<Vec<f64>> {
-        let ours = |shape: &Shape| {
-            Schedule::new(&ScheduleSpec {
-                shape: shape.clone(),
-                peak_lr: 1.0,
-                warmup,
-                steps: steps as u64,
-                tokens_per_step: None,
-                compat: false,
-            })
-        };
         match &self.shape {
             Meaning::Lehr(shape) => {
-                let schedule = ours(shape)?;
+                let schedule = ours(shape, steps, warmup)?;
                 let lrs: Vec<f64> = (0..steps as u64).map(|s| schedule.lr(s)).collect();
                 match lrs.iter().any(|lr| *lr > 0.0) {
                     true => Ok(lrs),
@@ -72,11 +62,42 @@ impl Spec {
             }
             // Lengths of warm-ups are read as ours are.
             Meaning::Schaipp(shape) => {
-                let warmup = ours(&Shape::Constant)?.warmup_steps() as usize;
+                let warmup = ours(&Shape::Constant, steps, warmup)?.warmup_steps() as usize;
                 shape.lrs(steps, warmup)
             }
         }
     }
+
+    /// Whether it is a file's LRs, which are of one length and know no warm-up but their own.
+    pub fn is_table(&self) -> bool {
+        matches!(self.shape, Meaning::Lehr(Shape::Table { .. }))
+    }
+
+    /// Steps of [`Spec::lrs`] that warm up: no more than there are.
+    ///
+    /// # Errors
+    /// As [`Spec::lrs`].
+    pub fn warmup_steps(&self, steps: usize, warmup: Warmup) -> Result<usize> {
+        let shape = match &self.shape {
+            Meaning::Lehr(Shape::Table { .. }) => return Ok(0),
+            Meaning::Lehr(shape) => shape,
+            Meaning::Schaipp(_) => &Shape::Constant,
+        };
+        let of = ours(shape, steps, warmup)?.warmup_steps();
+        Ok(of.min(steps as u64) as usize)
+    }
+}
+
+/// A unit schedule of ours.
+fn ours(shape: &Shape, steps: usize, warmup: Warmup) -> Result<Schedule> {
+    Schedule::new(&ScheduleSpec {
+        shape: shape.clone(),
+        peak_lr: 1.0,
+        warmup,
+        steps: steps as u64,
+        tokens_per_step: None,
+        compat: false,
+    })
 }
 
 /// Splits `a:k=v,k=v,b,c:k=v` at the commas that begin a new spec: what follows has no `=`, or its name's `:`
@@ -144,6 +165,14 @@ mod tests {
                 .unwrap()
                 .lrs(0, Warmup::Steps(0))
                 .is_err()
+        );
+        let warmup = |text: &str, steps, warmup| {
+            let spec = Spec::parse(text, Convention::Lehr).unwrap();
+            spec.warmup_steps(steps, Warmup::Steps(warmup)).unwrap()
+        };
+        assert_eq!(
+            (warmup("constant", 10, 2), warmup("constant", 10, 20)),
+            (2, 10)
         );
         assert!(Spec::parse("811", Convention::Schaipp).is_err());
         assert!(Spec::parse("1-sqrt", Convention::Lehr).is_err());

@@ -1,4 +1,5 @@
-//! The experiments of the reference package, one a preset: each is a table, a few sentences and a picture.
+//! The experiments of the reference package, one a preset: each is a table, a few sentences and a picture. Two are left out: the
+//! lower bound that PEPit finds numerically, and horizon transfer with 1-sqrt cooldowns.
 //!
 //! All use the reference package's schedules and horizons. Distance, gradient norms and the kind of bound are the caller's.
 

@@ -19,6 +19,19 @@ pub struct Gathered {
     pub notes: Vec<String>,
 }
 
+/// The law that is drawn.
+#[derive(Clone, Debug)]
+pub struct First<'a> {
+    /// Its place among [`Gathered::laws`].
+    pub place: usize,
+    pub law: &'a Law,
+    /// The runs that it speaks of, at least one: (key of the run, what it says).
+    pub under: Vec<(usize, &'a Under)>,
+}
+
+/// Laws in one picture; more lines can no longer be told apart.
+pub const MOST_LAWS: usize = 7;
+
 impl Gathered {
     /// Runs without a step are left out and told.
     pub fn new(runs: Vec<Run>, laws: Vec<Law>, designed: Vec<(String, Vec<f64>)>) -> Gathered {
@@ -78,6 +91,7 @@ impl Gathered {
         let beyond = beyond.iter();
         let beyond = beyond.map(|(reason, laws)| format!("{} {reason}", laws.join(", ")));
         all.notes.extend(beyond);
+        all.notes.extend(all.not_drawn());
         all
     }
 
@@ -85,10 +99,65 @@ impl Gathered {
         self.runs.len() == 1
     }
 
-    /// The runs that the first law speaks of: (key of the run, what it says).
-    pub fn first_law(&self) -> Vec<(usize, &Under)> {
-        let row = self.under.first().into_iter().flatten().enumerate();
-        row.filter_map(|(i, u)| Some((i, u.as_ref()?))).collect()
+    /// The first law that can be held against some run.
+    pub fn first_law(&self) -> Option<First<'_>> {
+        let rows = self.laws.iter().zip(&self.under).enumerate();
+        let mut firsts = rows.map(|(place, (law, row))| {
+            let under = row.iter().enumerate();
+            let under = under.filter_map(|(key, u)| Some((key, u.as_ref()?)));
+            let under = under.collect();
+            First { place, law, under }
+        });
+        firsts.find(|first| !first.under.is_empty())
+    }
+
+    /// Of a single run, the laws after the first that speak of it, and whether each speaks of the same losses as the first.
+    fn later_laws(&self) -> Vec<(&Law, &Under, bool)> {
+        let Some(first) = self.first_law().filter(|_| self.single()) else {
+            return Vec::new();
+        };
+        let later = self.laws.iter().zip(&self.under).skip(first.place + 1);
+        let later = later.filter_map(|(law, row)| Some((law, row[0].as_ref()?)));
+        later
+            .map(|(law, under)| (law, under, law.of() == first.law.of()))
+            .collect()
+    }
+
+    /// Of a single run, the laws that are drawn beside the first: those of the same losses, as far as there is room.
+    pub fn drawn_beside(&self) -> Vec<(&Law, &Under)> {
+        let same = self.later_laws().into_iter().filter(|(.., same)| *same);
+        let same = same.map(|(law, under, _)| (law, under));
+        same.take(MOST_LAWS - 1).collect()
+    }
+
+    /// Which laws of a single run have no line of their own, and why.
+    fn not_drawn(&self) -> Vec<String> {
+        let Some(first) = self.first_law() else {
+            return Vec::new();
+        };
+        let (same, other): (Vec<_>, Vec<_>) =
+            self.later_laws().into_iter().partition(|(.., same)| *same);
+        let names = |laws: &[(&Law, &Under, bool)]| -> String {
+            let names: Vec<&str> = laws.iter().map(|l| &l.0.label[..]).collect();
+            names.join(", ")
+        };
+        let mut notes = Vec::new();
+        if let [(law, ..), ..] = &other[..] {
+            notes.push(format!(
+                "of {} losses, and so not drawn beside {}, which is of {} losses: {}",
+                law.of(),
+                first.law.label,
+                first.law.of(),
+                names(&other)
+            ));
+        }
+        if let Some(beyond) = same.get(MOST_LAWS - 1..).filter(|laws| !laws.is_empty()) {
+            notes.push(format!(
+                "a picture has room for {MOST_LAWS} laws; in tables alone: {}",
+                names(beyond)
+            ));
+        }
+        notes
     }
 
     /// What the report says of itself.

@@ -3,6 +3,7 @@
 use super::Gathered;
 use crate::report::run::Run;
 use crate::report::run::derived::{Finals, scheduled};
+use crate::report::run::told::DOES_NOT_DESCRIBE;
 use crate::report::svg::escape;
 use crate::report::words::{clock, count, thousands};
 use std::fmt::Write;
@@ -47,9 +48,8 @@ pub fn summary(g: &Gathered) -> Vec<String> {
             }
         }
     }
-    if let (Some(law), [run]) = (g.laws.first(), &g.runs[..])
-        && let Some((_, under)) = g.first_law().first()
-    {
+    if let (Some(first), [run]) = (g.first_law(), &g.runs[..]) {
+        let (law, under) = (first.law, first.under[0].1);
         let end = under.end();
         let (loss, (low, high)) = (end.loss, end.measured);
         let mut said = format!(
@@ -88,14 +88,24 @@ fn foreseen(run: &Run, finals: &Finals) -> Option<String> {
     let told = || run.forecasts.iter().rev().filter(|f| f.loss.is_finite());
     if run.finished() {
         let f = told().find(|f| 2 * f.step <= run.horizon())?;
+        // A law that did not describe the run then foresaw nothing.
+        if !f.describes {
+            return None;
+        }
         let off = finals.end() - f.loss;
+        let was = match off.is_finite() {
+            true => format!(
+                "it was {:.4}, {:.4} {}",
+                finals.end(),
+                off.abs(),
+                if off < 0.0 { "lower" } else { "higher" }
+            ),
+            false => "the loss there was not finite".into(),
+        };
         return Some(format!(
-            "At step {}, the live law foresaw an end at {}; it was {:.4}, {:.4} {}.",
+            "At step {}, the live law foresaw an end at {}; {was}.",
             thousands(f.step),
-            f.words(),
-            finals.end(),
-            off.abs(),
-            if off < 0.0 { "lower" } else { "higher" }
+            f.words()
         ));
     }
     let f = told().next()?;
@@ -104,10 +114,14 @@ fn foreseen(run: &Run, finals: &Finals) -> Option<String> {
         thousands(f.step),
         f.words()
     );
+    if !f.describes {
+        let _ = write!(said, ", {DOES_NOT_DESCRIBE}");
+    }
     if let Some(c) = f.best_cooldown() {
         let _ = write!(
             said,
-            "; cooling down now over {} ends at {:.4}",
+            "; cooling down from step {} over {} ends at {:.4}",
+            thousands(f.fitted_to),
             c.over(),
             c.loss
         );
@@ -145,11 +159,19 @@ fn what(run: &Run) -> String {
     }
     let stands = match (run.finished(), f.steps) {
         (true, _) => "Finished".to_string(),
-        _ if run.stopped().is_some() => format!(
+        (_, Some(_)) if run.stopped().is_some() => format!(
             "Stopped after step {} of {}",
             thousands(run.last_step()),
             thousands(run.horizon())
         ),
+        (_, None) => {
+            let stands = match run.stopped() {
+                Some(_) => "Stopped after step",
+                None => "Not finished, at step",
+            };
+            let at = thousands(run.last_step());
+            format!("{stands} {at}; how long it was to be is not known")
+        }
         (false, Some(steps)) if steps > run.last_step() => format!(
             "Not finished: {} of {} steps",
             thousands(run.last_step()),
@@ -182,7 +204,7 @@ fn facts(run: &Run, f: &Finals) -> String {
             (true, bits) => bits.unwrap_or_default(),
             (false, _) => format!("at step {}", thousands(step)),
         };
-        put("Held-out loss", format!("{loss:.4}"), small);
+        put("Held-out loss", number(loss), small);
     }
     if let Some(loss) = f.averaged {
         put("Averaged", format!("{loss:.4}"), "held out".into());

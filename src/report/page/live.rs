@@ -5,7 +5,7 @@ use super::Gathered;
 use super::head::number;
 use super::tables::{Row, cell, long, named, signed, table, words};
 use crate::report::run::Run;
-use crate::report::run::told::Forecast;
+use crate::report::run::told::{DOES_NOT_DESCRIBE, Forecast};
 use crate::report::svg::escape;
 use crate::report::words::thousands;
 
@@ -49,17 +49,23 @@ fn foreseen(g: &Gathered) -> String {
             rows.push((named(g, key), Vec::new()));
         }
         for (by, f) in all {
-            let interval = match f.low.is_finite() && f.high.is_finite() {
+            let end = Some(finals.end()).filter(|_| run.finished());
+            let (by, loss) = match (f.describes, end) {
+                (true, _) => (by, f.loss),
+                (false, None) => (format!("{by}, {DOES_NOT_DESCRIBE}"), f.loss),
+                // Nothing to hold against the end.
+                (false, Some(_)) => (format!("{by}: it did not describe the run"), f64::NAN),
+            };
+            let interval = match [loss, f.low, f.high].iter().all(|l| l.is_finite()) {
                 true => format!("{} to {}", number(f.low), number(f.high)),
                 false => "–".into(),
             };
-            let end = Some(finals.end()).filter(|_| run.finished());
             let cells = vec![
                 cell(thousands(f.step)),
-                cell(number(f.loss)),
+                cell(number(loss)),
                 cell(interval),
                 cell(end.map_or("–".into(), number)),
-                cell(end.map_or("–".into(), |end| signed(end - f.loss))),
+                cell(end.map_or("–".into(), |end| signed(end - loss))),
             ];
             rows.push((escape(&by), cells));
         }
@@ -88,9 +94,9 @@ fn cooldowns(g: &Gathered) -> String {
         let Some(f) = run.forecasts.last().filter(|f| !f.cooldown_now.is_empty()) else {
             continue;
         };
-        from = f.step;
+        from = f.fitted_to;
         if !g.single() {
-            let head = format!("{}, from step {}", named(g, key), thousands(f.step));
+            let head = format!("{}, from step {}", named(g, key), thousands(from));
             rows.push((head, Vec::new()));
         }
         for c in &f.cooldown_now {
@@ -114,8 +120,8 @@ fn cooldowns(g: &Gathered) -> String {
         false => String::new(),
     };
     let caption = format!(
-        "Cooling down now: the held-out loss that a run would end at if its learning rate went to 0{from} over that share of \
-         the run’s then length; last, against going on as planned."
+        "Cooling down now, from the newest loss that the law knew: the held-out loss that a run would end at if its learning rate \
+         went to 0{from} over that share of the run’s then length; last, against going on as planned."
     );
     match rows.is_empty() {
         true => String::new(),

@@ -11,7 +11,7 @@ pub mod pictures;
 mod tables;
 mod text;
 
-pub use gathered::Gathered;
+pub use gathered::{First, Gathered};
 pub use head::summary;
 
 use super::svg::{self, escape};
@@ -29,6 +29,7 @@ pub fn draw(g: &Gathered, pictures: &[Picture]) -> String {
     let mut body = head::head(g);
     body += &head::notes(g);
     body += &tables::finals(g);
+    let mut ends = tables::ends(g);
     let (small, large): (Vec<&Picture>, Vec<&Picture>) = pictures.iter().partition(|p| p.small);
     for picture in large {
         match &picture.drawn {
@@ -36,9 +37,11 @@ pub fn draw(g: &Gathered, pictures: &[Picture]) -> String {
             Drawn::Heat(_) => body += &tables::heat(g, picture),
         }
         if picture.id == "law" {
-            body += &tables::ends(g);
+            body += &std::mem::take(&mut ends);
         }
     }
+    // Where there is no such picture.
+    body += &ends;
     body += &live::told(g);
     body += &tables::parameters(g);
     if !small.is_empty() {

@@ -171,12 +171,102 @@ fn several_runs_lie_over_one_another_and_a_run_that_has_not_begun_is_told() {
 fn a_run_whose_losses_are_all_lost_has_a_page() {
     let dir = tempfile::tempdir().unwrap();
     write_run(dir.path(), 3, "text");
-    let log = "{\"step\":1,\"lr\":0.01,\"loss\":null,\"grad_norm\":null,\"tokens\":64,\"skipped\":true}\n";
+    let log = "{\"step\":0,\"law\":{\"forecast\":2.5}}\n\
+               {\"step\":1,\"lr\":0.01,\"loss\":null,\"grad_norm\":null,\"tokens\":64,\"skipped\":true}\n\
+               {\"step\":1,\"val_loss\":null,\"val_bits_per_byte\":null}\n";
     std::fs::write(dir.path().join("metrics.jsonl"), log).unwrap();
-    let html = page(vec![Run::open(dir.path()).unwrap()]);
+    let open = || Run::open(dir.path()).unwrap();
+    let html = page(vec![open()]);
     balanced(&html);
     assert!(html.contains("1 of 1 updates were left out"), "{html}");
+    assert!(html.contains("<dt>Held-out loss</dt><dd>–"), "{html}");
     assert!(!html.contains("NaN"));
+    // Nor where it ended there.
+    std::fs::create_dir(dir.path().join("final")).unwrap();
+    let mut finished = open();
+    finished.facts.steps = Some(1);
+    let html = page(vec![finished]);
+    assert!(
+        html.contains("foresaw an end at 2.5000; the loss there was not finite."),
+        "{html}"
+    );
+    assert!(!html.contains("NaN"));
+    let html = page(vec![open(), open()]);
+    assert!(!html.contains("NaN"));
+}
+
+#[test]
+fn a_law_that_does_not_describe_the_run_is_not_quoted() {
+    let dir = tempfile::tempdir().unwrap();
+    write_run(dir.path(), 100, "text");
+    let path = dir.path().join("metrics.jsonl");
+    let log = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(
+        &path,
+        log.replace("\"forecast\":", "\"describes\":false,\"forecast\":"),
+    )
+    .unwrap();
+    let going = page(vec![Run::open(dir.path()).unwrap()]);
+    assert!(
+        going.contains("2.3000 (2.2000 to 2.4000), but does not describe the run so far."),
+        "{going}"
+    );
+    assert!(!going.contains("id=\"forecasts\"") && !going.contains("Cooling down"));
+    std::fs::create_dir(dir.path().join("final")).unwrap();
+    let ended = page(vec![Run::open(dir.path()).unwrap()]);
+    balanced(&ended);
+    assert!(
+        ended.contains("50 %: it did not describe the run"),
+        "{ended}"
+    );
+    assert!(!ended.contains("foresaw an end") && !ended.contains("2.2000 to 2.4000"));
+}
+
+#[test]
+fn cooldowns_start_at_the_newest_loss_that_the_law_knew() {
+    let dir = tempfile::tempdir().unwrap();
+    write_run(dir.path(), 80, "text");
+    let path = dir.path().join("metrics.jsonl");
+    let log = std::fs::read_to_string(&path).unwrap();
+    let told = "{\"step\":80,\"law\":{\"fitted_to\":60,\"forecast\":2.3,\
+                \"cooldown_now\":[{\"fraction\":0.25,\"steps\":20,\"loss\":2.5}]}}\n";
+    std::fs::write(&path, log + told).unwrap();
+    let html = page(vec![Run::open(dir.path()).unwrap()]);
+    for part in [
+        "cooling down from step 60 over 25 % (20 steps) ends at 2.5000",
+        "went to 0 from step 60 over",
+    ] {
+        assert!(html.contains(part), "{part}: {html}");
+    }
+    // Without run.toml nobody knows whether it is at its end.
+    std::fs::remove_file(dir.path().join("run.toml")).unwrap();
+    let html = page(vec![Run::open(dir.path()).unwrap()]);
+    assert!(
+        html.contains("Not finished, at step 80; how long it was to be is not known."),
+        "{html}"
+    );
+}
+
+#[test]
+fn losses_that_nobody_measured_have_no_compute() {
+    let dir = tempfile::tempdir().unwrap();
+    let runs = |evaluated: bool| {
+        let places = ["a", "b"].map(|name| dir.path().join(name));
+        for place in &places {
+            write_run(place, 40, "text");
+            let path = place.join("metrics.jsonl");
+            let log = std::fs::read_to_string(&path).unwrap();
+            let lines = log.lines();
+            let kept = lines.filter(|l| evaluated || !l.contains("val_loss"));
+            let kept: String = kept.map(|l| format!("{l}\n")).collect();
+            std::fs::write(&path, kept).unwrap();
+        }
+        let mut runs = places.map(|place| Run::open(&place).unwrap());
+        runs[1].facts.flops_per_token = runs[0].facts.flops_per_token.map(|f| 2.0 * f);
+        page(Vec::from(runs))
+    };
+    assert!(runs(true).contains("id=\"compute\""));
+    assert!(!runs(false).contains("id=\"compute\""));
 }
 
 proptest! {

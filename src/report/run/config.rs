@@ -18,6 +18,8 @@ pub struct Facts {
     pub parameters: Option<f64>,
     /// Steps of the whole run.
     pub steps: Option<u64>,
+    /// Tokens of one sequence of a batch.
+    pub sequence_length: Option<u64>,
     pub tokens_per_step: Option<u64>,
     /// FLOPs of one trained token, forward and backward.
     pub flops_per_token: Option<f64>,
@@ -136,6 +138,7 @@ fn from_text(text: String) -> Facts {
     Facts {
         model,
         parameters: real("run", "parameters").filter(|p| *p > 0.0),
+        sequence_length: whole("train", "sequence_length"),
         tokens_per_step: tokens_per_step(),
         flops_per_token: flops.zip(tokens).map(|(f, t)| f / t).filter(|f| *f > 0.0),
         seed: get("train", "seed").and_then(Value::as_integer),
@@ -207,7 +210,10 @@ a_key_from_tomorrow = true
     fn what_a_newer_version_wrote_is_read_as_far_as_it_goes() {
         let facts = from_text(TEXT.into());
         assert_eq!(facts.steps, Some(16));
-        assert_eq!(facts.tokens_per_step, Some(64));
+        assert_eq!(
+            (facts.tokens_per_step, facts.sequence_length),
+            (Some(64), Some(8))
+        );
         assert_eq!(facts.flops_per_token, Some(6000.0));
         assert_eq!(facts.model.as_deref(), Some("llama, 4 layers of 128"));
         assert_eq!(facts.branched_from, Some(("/x".into(), 5)));

@@ -1,5 +1,6 @@
 //! The curves of a run whose `metrics.jsonl` is gone.
 
+use super::config::MOST_STEPS;
 use super::record::{Eval, Step};
 use crate::error::{Error, Result};
 use std::path::Path;
@@ -40,7 +41,7 @@ pub(super) fn read(dir: &Path) -> Result<(Vec<Step>, Vec<Eval>)> {
     ))
 }
 
-/// Rows whose first number is a step, in rising order of it; empty cells are NaN.
+/// Rows whose first number is a step that a run can have, in rising order of it; empty cells are NaN.
 fn rows(path: &Path) -> Result<Vec<Vec<f64>>> {
     let bytes = std::fs::read(path).map_err(|e| Error::io("read", path, e))?;
     let text = String::from_utf8_lossy(&bytes);
@@ -51,7 +52,7 @@ fn rows(path: &Path) -> Result<Vec<Vec<f64>>> {
             .map(|cell| cell.trim().parse().unwrap_or(f64::NAN))
             .collect();
         let after = rows.last().map_or(0.0, |last| last[0]);
-        if row[0] > after {
+        if row[0] > after && row[0] <= MOST_STEPS as f64 {
             rows.push(row);
         }
     }

@@ -127,7 +127,9 @@ pub struct Paired {
 pub fn same_batches(a: &Run, b: &Run) -> bool {
     let key = |run: &Run| {
         let f = &run.facts;
-        Some((f.seed?, f.data_fingerprint.clone()?, f.tokens_per_step?))
+        // Other sequences may make as many tokens a step.
+        let size = (f.tokens_per_step?, f.sequence_length?);
+        Some((f.seed?, f.data_fingerprint.clone()?, size))
     };
     key(a).is_some_and(|k| Some(k) == key(b))
 }

@@ -205,9 +205,10 @@ impl Run {
         self.facts.steps.unwrap_or(0).max(self.last_step())
     }
 
-    /// Whether every step is done and the model is written.
+    /// Whether every step is done and the model is written. Of a run that does not say how many steps it was to have, the
+    /// model alone tells.
     pub fn finished(&self) -> bool {
-        let done = self.facts.steps.is_some_and(|n| self.last_step() >= n);
+        let done = self.facts.steps.is_none_or(|n| self.last_step() >= n);
         done && self.dir.join("final").is_dir()
     }
 

@@ -1,5 +1,6 @@
 //! One line of `metrics.jsonl`, as a reader of logs takes it.
 
+use super::config::MOST_STEPS;
 use super::told::{Alarm, Decision, Forecast};
 use serde_json::{Map, Value};
 
@@ -85,6 +86,10 @@ pub fn parse(line: &[u8]) -> Result<Record, &'static str> {
         serde_json::from_slice(line).map_err(|_| "it is not a JSON object")?;
     let step = line.get("step").and_then(Value::as_u64);
     let step = step.ok_or("it does not say its step")?;
+    // Whoever lays a run out step by step trusts this.
+    if step > MOST_STEPS {
+        return Err("its step is beyond any run's");
+    }
     let has = |key: &str| line.contains_key(key);
     let number = |key: &str| number(line.get(key));
     let text = |key: &str| line.get(key).and_then(Value::as_str).map(str::to_string);
@@ -206,6 +211,10 @@ mod tests {
         assert!(parse(br#"{"step":3,"loss":"#).is_err());
         assert!(parse(b"[1]").is_err());
         assert!(parse(br#"{"loss":1}"#).is_err());
+        for step in [MOST_STEPS + 1, u64::MAX] {
+            assert!(parse(format!("{{\"step\":{step},\"loss\":1}}").as_bytes()).is_err());
+        }
+        assert!(parse(format!("{{\"step\":{MOST_STEPS},\"loss\":1}}").as_bytes()).is_ok());
         assert!(parse(&[0xff, 0xfe]).is_err());
     }
 }

@@ -50,6 +50,16 @@ fn a_run_is_gathered() {
 }
 
 #[test]
+fn a_run_whose_length_is_not_known_has_finished_when_its_model_is_written() {
+    let dir = run_dir(0.0);
+    std::fs::remove_file(dir.path().join("run.toml")).unwrap();
+    let run = Run::open(dir.path()).unwrap();
+    assert!(run.facts.steps.is_none() && !run.finished());
+    std::fs::create_dir(dir.path().join("final")).unwrap();
+    assert!(run.finished());
+}
+
+#[test]
 fn one_bad_line_costs_that_line_and_a_torn_end_nothing() {
     let dir = run_dir(0.0);
     append(dir.path(), "{\"step\":101,\"lo\n");
@@ -102,7 +112,7 @@ fn curves_stand_in_for_a_lost_log() {
     std::fs::remove_file(dir.path().join("metrics.jsonl")).unwrap();
     std::fs::write(
         dir.path().join("curve.csv"),
-        "step,lr,loss\n1,0.1,3\n2,0.1,NaN\n3,0.1,2.5\n4",
+        "step,lr,loss\n1,0.1,3\n2,0.1,NaN\n3,0.1,2.5\n9e15,0.1,2\n4",
     )
     .unwrap();
     std::fs::write(
@@ -142,6 +152,12 @@ fn paired_runs_lose_the_noise_that_they_share() {
         "{pair:?}"
     );
     let mut other = b;
+    // Four sequences of 16 are as many tokens as eight of 8, and are not the same batches.
+    other.facts.sequence_length = Some(16);
+    assert_eq!(other.facts.tokens_per_step, a.facts.tokens_per_step);
+    assert_eq!(paired(&a, &other), None);
+    other.facts.sequence_length = a.facts.sequence_length;
+    assert!(paired(&a, &other).is_some());
     other.facts.seed = Some(8);
     assert_eq!(paired(&a, &other), None);
 }

@@ -12,8 +12,13 @@ use serde_json::Value;
 pub struct Forecast {
     /// Completed steps when it was told.
     pub step: u64,
+    /// The last of the losses that it knows, in completed steps, from which [`Forecast::cooldown_now`] starts; `step` where
+    /// not given.
+    pub fitted_to: u64,
     /// The law's name; empty where not given.
     pub law: String,
+    /// Whether the law explains the run so far. What one that does not says of cooldowns is left out.
+    pub describes: bool,
     /// Held-out loss at the end, nats a token, and its interval; NaN where not given.
     pub loss: f64,
     pub low: f64,
@@ -23,7 +28,7 @@ pub struct Forecast {
     pub noise: f64,
 }
 
-/// What the run would end at if it cooled down to 0 from here.
+/// What the run would end at if it cooled down to 0 from [`Forecast::fitted_to`] on.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct CooldownNow {
     /// Share of the run, the cooldown included, that it would take.
@@ -33,6 +38,9 @@ pub struct CooldownNow {
     /// Held-out loss at its end, nats a token.
     pub loss: f64,
 }
+
+/// What is said after the forecast of a law that does not explain the run's losses, as `lehr train` says it.
+pub const DOES_NOT_DESCRIBE: &str = "but does not describe the run so far";
 
 impl Forecast {
     pub(super) fn read(step: u64, law: &Value) -> Forecast {
@@ -44,14 +52,18 @@ impl Forecast {
         };
         let cooldowns = law.get("cooldown_now").and_then(Value::as_array);
         let cooldowns = cooldowns.into_iter().flatten().map(cooldown);
+        let describes = law.get("describes").and_then(Value::as_bool) != Some(false);
+        let fitted_to = law.get("fitted_to").and_then(Value::as_u64);
         Forecast {
             step,
+            fitted_to: fitted_to.filter(|to| *to <= step).unwrap_or(step),
+            describes,
             law: text(law, "name"),
             loss: of("forecast"),
             low: of("low"),
             high: of("high"),
             cooldown_now: cooldowns
-                .filter(|c| c.fraction.is_finite() && c.loss.is_finite())
+                .filter(|c| describes && c.fraction.is_finite() && c.loss.is_finite())
                 .collect(),
             noise: of("noise"),
         }
@@ -63,6 +75,11 @@ impl Forecast {
             true => format!("{:.4} ({:.4} to {:.4})", self.loss, self.low, self.high),
             false => format!("{:.4}", self.loss),
         }
+    }
+
+    /// Whether it is one to hold against the end.
+    pub fn speaks(&self) -> bool {
+        self.describes && self.loss.is_finite()
     }
 
     /// The lowest of what cooling down now would end at.
@@ -221,7 +238,8 @@ mod tests {
     fn a_forecast_and_its_cooldowns() {
         let law = json!({"name": "tissue", "fitted_to": 3, "forecast": 2.1, "low": 2, "high": 2.2, "noise": 0.01,
             "cooldown_now": [{"fraction": 0.1, "loss": 2.4}, {"fraction": 0.2, "steps": 80, "loss": 2.3}, {"fraction": 0.3}]});
-        let f = Forecast::read(3, &law);
+        let f = Forecast::read(4, &law);
+        assert_eq!((f.step, f.fitted_to, f.describes), (4, 3, true));
         assert_eq!(f.words(), "2.1000 (2.0000 to 2.2000)");
         assert_eq!(
             (&f.law[..], f.noise, f.cooldown_now.len()),
@@ -230,6 +248,13 @@ mod tests {
         let best = f.best_cooldown().unwrap();
         assert_eq!(best.over(), "20 % (80 steps)");
         assert_eq!(f.cooldown_now[0].over(), "10 %");
+        // A law that does not describe the run says nothing of cooldowns, and none knows more than was measured.
+        let mut other = law;
+        other["describes"] = json!(false);
+        other["fitted_to"] = json!(5);
+        let f = Forecast::read(4, &other);
+        assert!(!f.describes && !f.speaks() && f.best_cooldown().is_none());
+        assert_eq!((f.fitted_to, f.loss), (4, 2.1));
     }
 
     #[test]
@@ -267,7 +292,7 @@ mod tests {
     proptest! {
         #[test]
         fn whatever_is_missing_or_of_another_type_is_not_said(
-            key in "name|forecast|low|high|cooldown_now|kind|nats|sigmas|kept|gain|schedule|predicted|why",
+            key in "name|fitted_to|describes|forecast|low|high|cooldown_now|kind|nats|sigmas|kept|gain|schedule|predicted|why",
             value in prop_oneof![Just(json!(null)), Just(json!([1, {"fraction": "x"}])), Just(json!({})), Just(json!("t")), Just(json!(1e300))],
         ) {
             let line = json!({ key: value });

@@ -5,11 +5,23 @@ use crate::design::bound::schedules::Reference;
 use crate::error::Result;
 
 const STEPS: usize = 400;
-/// Base LRs that are held fixed, as multiples of linear decay's best: .02, .04, .05 and .07 over .0496 in the package.
+/// Base LRs that are held fixed, in units of D/G: those of the package, whose D and G are 1. Linear decay's best is .0496.
 const FIXED: [f64; 4] = [0.02, 0.04, 0.05, 0.07];
 
-/// Ω by cooldown fraction at T = 400: tuned, and at four base LRs (in units of D/G).
+/// D/G, with the root mean square of norms that differ from step to step.
+fn unit_lr(problem: &Problem) -> Result<f64> {
+    let norms = problem.norms.over(STEPS)?;
+    let squares: f64 = norms.iter().map(|norm| norm * norm).sum();
+    Ok(problem.distance / (squares / STEPS as f64).sqrt())
+}
+
+/// Ω by cooldown fraction at T = 400: tuned, and at four base LRs ([`FIXED`]).
 pub fn length(problem: &Problem) -> Result<Study> {
+    let unit = unit_lr(problem)?;
+    let of_unit = match unit == 1.0 {
+        true => "",
+        false => "·D/G",
+    };
     let fractions = linspace(1.0 / STEPS as f64, STEPS as f64 / (STEPS + 1) as f64, 10);
     let mut rows = Vec::new();
     let mut lrs = vec![Vec::new(); 2];
@@ -24,8 +36,9 @@ pub fn length(problem: &Problem) -> Result<Study> {
         lrs[0].push([fraction, split.best_lr()]);
         omegas[0].push([fraction, split.best()]);
         for (i, &gamma) in FIXED.iter().enumerate() {
-            row.push(Cell::Number(split.at(gamma)));
-            omegas[i + 1].push([fraction, split.at(gamma)]);
+            let omega = split.at(gamma * unit);
+            row.push(Cell::Number(omega));
+            omegas[i + 1].push([fraction, omega]);
         }
         rows.push(row);
     }
@@ -36,22 +49,30 @@ pub fn length(problem: &Problem) -> Result<Study> {
     let fixed: Vec<String> = FIXED
         .iter()
         .zip(&omegas[1..])
-        .map(|(gamma, points)| format!("{:.2} at γ = {gamma}", lowest(points)))
+        .map(|(gamma, points)| format!("{:.2} at γ = {gamma}{of_unit}", lowest(points)))
         .collect();
-    let notes = vec![
+    let mut notes = vec![
         format!(
             "at the best base LR of each, the best of these cooldowns is {:.2} of the run",
             lowest(&omegas[0])
         ),
         format!("at a fixed base LR it is {}", fixed.join(", ")),
     ];
+    if unit != 1.0 {
+        notes.push(format!("D/G is {unit:.4e}"));
+    }
     let mut columns = vec![
         Column::new("fraction", "cooldown"),
         Column::new("gamma_star", "γ*"),
         Column::new("omega_star", "Ω*"),
     ];
-    columns.extend(FIXED.map(|g| Column::new(format!("omega_at_{g}"), format!("Ω, γ={g}"))));
-    let names = std::iter::once("γ*".to_string()).chain(FIXED.map(|g| format!("γ = {g}")));
+    let head = |g: f64| match unit == 1.0 {
+        true => format!("Ω, γ={g}"),
+        false => format!("Ω, {g}{of_unit}"),
+    };
+    columns.extend(FIXED.map(|g| Column::new(format!("omega_at_{g}"), head(g))));
+    let names = FIXED.map(|g| format!("γ = {g}{of_unit}"));
+    let names = std::iter::once("γ*".to_string()).chain(names);
     let line = |(name, points): (String, Vec<[f64; 2]>)| Line { name, points };
     let omegas: Vec<Line> = names.zip(omegas).map(line).collect();
     let tuned = Line {

@@ -163,12 +163,16 @@ pub fn wsd_detail(problem: &Problem) -> Result<Study> {
             Column::new("constant_omega_star", "Ω*"),
         ],
         rows,
-        notes: vec![
-            format!(
-                "wsd: Ω* ≈ {a:.4}/√T, without the logarithm of constant LR's √((1 + H_(T−1))/T)"
-            ),
-            "closed form: Theorem 9 of arXiv 2501.18965, a bound on Ω* for equal norms".into(),
-        ],
+        notes: match scale {
+            Some(_) => vec![
+                format!(
+                    "wsd: Ω* ≈ {a:.4}/√T, without the logarithm of constant LR's √((1 + H_(T−1))/T)"
+                ),
+                "closed form: Theorem 9 of arXiv 2501.18965, a bound on Ω* for equal norms".into(),
+            ],
+            // The logarithm is that of the last iterate's bound with equal norms.
+            None => vec![format!("wsd: Ω* ≈ {a:.4}/√T")],
+        },
         picture: Picture {
             x: "step".into(),
             steps: true,

@@ -106,6 +106,50 @@ fn cooldowns_at_fixed_lr_have_a_best_length_and_tuned_ones_want_all() {
 }
 
 #[test]
+fn distance_and_norm_are_units() {
+    let other = Problem {
+        distance: 3.0,
+        norms: GradNorms::Constant(2.0),
+        ..Problem::unit()
+    };
+    let [unit, scaled] =
+        [Problem::unit(), other].map(|problem| run("cooldown-length", &problem).unwrap());
+    for row in 0..unit.rows.len() {
+        for (key, by) in [
+            ("gamma_star", 1.5),
+            ("omega_star", 6.0),
+            ("omega_at_0.02", 6.0),
+            ("omega_at_0.07", 6.0),
+        ] {
+            let (unit, scaled) = (number(&unit, row, key), number(&scaled, row, key));
+            assert!(
+                (scaled / (by * unit) - 1.0).abs() < 1e-9,
+                "{row} {key}: {scaled}"
+            );
+        }
+    }
+    assert_eq!(unit.notes.len() + 1, scaled.notes.len());
+    assert_eq!(unit.columns[3].head, "Ω, γ=0.02");
+}
+
+#[test]
+fn only_the_last_iterate_has_a_logarithm_to_lose() {
+    let notes = |iterate| {
+        let problem = Problem {
+            iterate,
+            ..Problem::unit()
+        };
+        run("wsd-detail", &problem).unwrap().notes.concat()
+    };
+    assert!(notes(Iterate::Last).contains("logarithm"));
+    let least = notes(Iterate::Min);
+    assert!(
+        least.starts_with("wsd: Ω* ≈") && !least.contains("logarithm"),
+        "{least}"
+    );
+}
+
+#[test]
 fn sgd_cools_down() {
     let study = run("convex-example", &Problem::unit()).unwrap();
     let last = |row| number(&study, row, "last");

@@ -1,28 +1,25 @@
 //! What laws say, against what was measured.
 
-use super::super::gathered::Gathered;
+use super::super::gathered::{Gathered, MOST_LAWS};
 use super::heat::written;
 use super::{Drawn, Picture, chart, line, runs_legend, within};
 use crate::curve::{LossCurve, LossKind};
 use crate::fit::COVERAGE;
 use crate::report::fitted::{self, Drawn as Fitted};
-use crate::report::run::under::{Law, Under};
+use crate::report::run::under::Under;
 use crate::report::{Axis, Data, Entry, Numbers, Panel, Scale, Series};
 
 /// 90 % of a normal noise lie within this many standard deviations.
 const WITHIN: f64 = 1.645;
 
-/// Measured dots of a run that several laws are drawn over.
-const MEASURED: usize = 7;
+/// Key of the measured dots of a run that several laws are drawn over.
+const MEASURED: usize = MOST_LAWS;
 
-/// The first law against what was measured of every run (of a single run: every law), and what it leaves in units of its
-/// noise.
+/// The first law against what was measured of every run (of a single run: every law of the same losses), and what it leaves in
+/// units of its noise.
 pub(super) fn law(g: &Gathered) -> Option<Picture> {
-    let law = g.laws.first()?;
-    let under = g.first_law();
-    if under.is_empty() {
-        return None;
-    }
+    let first = g.first_law()?;
+    let (law, under) = (first.law, first.under);
     let drawn: Vec<Fitted> = under
         .iter()
         .map(|(_, u)| Fitted {
@@ -53,14 +50,14 @@ pub(super) fn law(g: &Gathered) -> Option<Picture> {
         .iter()
         .map(|(key, u)| residuals(g, *key, u.in_noise(law)))
         .collect();
-    let others = others(g);
+    let others: Vec<_> = (1..).zip(g.drawn_beside()).collect();
     if g.single() {
         let text = |label: &str, u: &Under| match others.is_empty() {
             true => scores(u),
             false => format!("{label}: {}", scores(u)),
         };
         chart.legend[0].text = text(&law.label, under[0].1);
-        for (key, law, u) in &others {
+        for (key, (law, u)) in &others {
             chart.panels[0].series.push(Series::line(*key, u.line()));
             left.push(residuals(g, *key, u.in_noise(law)));
             let text = text(&law.label, u);
@@ -82,7 +79,11 @@ pub(super) fn law(g: &Gathered) -> Option<Picture> {
     };
     let which = match (g.laws.len(), others.len()) {
         (1, _) => law.label.clone(),
-        (n, 0) => format!("{}, the first of {n} laws,", law.label),
+        (n, 0) if first.place == 0 => format!("{}, the first of {n} laws,", law.label),
+        (n, 0) => format!(
+            "{}, of {n} laws the first that can be held against a run,",
+            law.label
+        ),
         (_, others) => format!("{} laws", others + 1),
     };
     if !others.is_empty() {
@@ -99,18 +100,6 @@ pub(super) fn law(g: &Gathered) -> Option<Picture> {
         drawn: Drawn::Chart(chart),
         small: false,
     })
-}
-
-/// Of a single run, the laws after the first that speak of the same losses, with their keys.
-fn others(g: &Gathered) -> Vec<(usize, &Law, &Under)> {
-    if !g.single() {
-        return Vec::new();
-    }
-    let all = g.laws.iter().zip(&g.under).enumerate().skip(1);
-    let same = all.filter(|(_, (law, _))| law.kind == g.laws[0].kind);
-    same.filter_map(|(i, (law, row))| Some((i, law, row[0].as_ref()?)))
-        .filter(|(key, ..)| *key < MEASURED)
-        .collect()
 }
 
 fn scores(u: &Under) -> String {
@@ -162,21 +151,30 @@ fn leftovers(mut series: Vec<Series>, longest: f64) -> Panel {
     }
 }
 
-/// The loss above what no training takes away, against S₁, both logarithmic: a power law is a straight line there.
+/// The loss above what no training takes away, against S₁, both logarithmic: a power law is a straight line there. Where a law
+/// says what no training takes away, of the runs that it speaks of alone: a whole loss has no place on that axis.
 pub(super) fn reducible(g: &Gathered) -> Option<Picture> {
-    let law = g.laws.first();
-    let floor = law.and_then(|l| ["L0", "L_inf"].iter().find_map(|name| l.fit.param(name)));
-    let floor = floor.map(|p| p.value);
-    let under = g.first_law();
-    let mut series = Vec::new();
-    for (key, run) in g.runs.iter().enumerate() {
-        let points = match under.iter().find(|(of, _)| *of == key) {
-            Some((_, u)) => above(&u.curve, u.from, floor.unwrap_or(0.0)),
-            // With no law the held-out losses, or, where there are too few, those of training.
-            None => plain(run),
-        };
-        series.push(line(g, key, points));
-    }
+    let first = g.first_law();
+    let floored = first.and_then(|first| {
+        let names = ["L0", "L_inf"].iter();
+        let floor = names
+            .copied()
+            .find_map(|name| first.law.fit.param(name))?
+            .value;
+        Some((floor, first))
+    });
+    let points: Vec<(usize, Vec<[f64; 2]>)> = match &floored {
+        Some((floor, first)) => {
+            let under = first.under.iter();
+            under
+                .map(|(key, u)| (*key, above(&u.curve, u.from, *floor)))
+                .collect()
+        }
+        None => g.runs.iter().map(plain).enumerate().collect(),
+    };
+    let drawn: Vec<usize> = points.iter().map(|(key, _)| *key).collect();
+    let points = points.into_iter();
+    let series: Vec<Series> = points.map(|(key, points)| line(g, key, points)).collect();
     if series
         .iter()
         .all(|s| matches!(&s.data, Data::Line(p) if p.len() < 3))
@@ -187,18 +185,22 @@ pub(super) fn reducible(g: &Gathered) -> Option<Picture> {
         scale: Scale::Log,
         ..Axis::linear(label, numbers)
     };
-    let (label, caption) = match (floor, law) {
-        (Some(floor), Some(law)) => (
+    let (label, caption) = match &floored {
+        Some((floor, first)) => (
             "loss − L₀, nats a token",
             format!(
                 "Loss above L₀ = {floor:.4}, which {} takes for what no training removes, against S₁, the sum of the learning \
-                 rates so far.",
-                law.label
+                 rates so far.{}",
+                first.law.label,
+                match drawn.len() < g.runs.len() {
+                    true => " Runs that it cannot be held against are left out.",
+                    false => "",
+                }
             ),
         ),
-        _ => (
+        None => (
             "loss, nats a token",
-            "Loss against S₁, the sum of the learning rates so far. With no law there is no L₀ to take off.".into(),
+            "Loss against S₁, the sum of the learning rates so far. No law gives an L₀ to take off.".into(),
         ),
     };
     let x = logarithmic("S₁ = Σ η", Numbers::Plain);
@@ -210,6 +212,7 @@ pub(super) fn reducible(g: &Gathered) -> Option<Picture> {
         series,
     });
     chart.legend = runs_legend(g);
+    chart.legend.retain(|entry| drawn.contains(&entry.key));
     Some(Picture {
         id: "reducible",
         heading: "Reducible loss".into(),
@@ -230,6 +233,7 @@ fn above(curve: &LossCurve, from: u64, floor: f64) -> Vec<[f64; 2]> {
     )
 }
 
+/// `(S₁, loss)`, held out or, where there are too few of these, of training.
 fn plain(run: &crate::report::run::Run) -> Vec<[f64; 2]> {
     use crate::report::run::derived::{applied, bin_width, means};
     let all = match run.evals.len() {

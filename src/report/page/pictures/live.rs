@@ -3,6 +3,7 @@
 use super::super::gathered::Gathered;
 use super::{Drawn, Picture, chart, happened, late_range, line, runs_legend, steps_axis};
 use crate::report::run::Run;
+use crate::report::run::told::Forecast;
 use crate::report::{Axis, Entry, Numbers, Panel, Series};
 
 /// Keys of a single run's picture.
@@ -16,27 +17,35 @@ const COOLDOWNS: [usize; 6] = [2, 4, 6, 8, 9, 7];
 pub(super) fn forecasts(g: &Gathered) -> Option<Picture> {
     let mut series = Vec::new();
     let mut lines = Vec::new();
-    let mut ended = false;
+    let (mut ended, mut silent) = (false, false);
     let last = g.runs.iter().map(|r| r.horizon()).max()? as f64;
     for (key, (run, finals)) in g.runs.iter().zip(&g.finals).enumerate() {
-        if run.forecasts.is_empty() {
+        if !run.forecasts.iter().any(Forecast::speaks) {
             continue;
         }
         let said = run.forecasts.iter();
-        let band = said.clone().map(|f| [f.step as f64, f.low, f.high]);
-        let points: Vec<[f64; 2]> = said.map(|f| [f.step as f64, f.loss]).collect();
-        series.push(Series::band(key, band.collect()));
+        // Where the law does not describe the run there is a gap.
+        let of = |f: &Forecast, y: f64| if f.describes { y } else { f64::NAN };
+        silent |= run.forecasts.iter().any(|f| !f.describes);
+        for told in run.forecasts.chunk_by(|a, b| a.describes == b.describes) {
+            let believed = told.iter().filter(|f| f.describes);
+            let band: Vec<_> = believed.map(|f| [f.step as f64, f.low, f.high]).collect();
+            if !band.is_empty() {
+                series.push(Series::band(key, band));
+            }
+        }
+        let points: Vec<[f64; 2]> = said.map(|f| [f.step as f64, of(f, f.loss)]).collect();
         series.push(line(g, key, points.clone()));
         // The first intervals are wide, and would flatten the rest.
         let later = run.forecasts.iter().skip(run.forecasts.len() / 3);
         lines.push(
             later
-                .flat_map(|f| [f.low, f.high].map(|y| [f.step as f64, y]))
+                .flat_map(|f| [f.low, f.high].map(|y| [f.step as f64, of(f, y)]))
                 .collect(),
         );
         lines.push(points);
-        if run.finished() {
-            let end = finals.end();
+        let end = finals.end();
+        if run.finished() && end.is_finite() {
             ended = true;
             let actual = vec![[0.0, end], [last, end]];
             let key = if g.single() { ACTUAL } else { key };
@@ -64,6 +73,9 @@ pub(super) fn forecasts(g: &Gathered) -> Option<Picture> {
     if ended {
         caption += " The level line is the held-out loss at the end (of a run without evaluations, the training loss).";
     }
+    if silent {
+        caption += " Where the law did not describe the run, nothing is drawn.";
+    }
     if let [run] = &g.runs[..] {
         let mut put = |key, text: String| chart.legend.push(Entry { key, text });
         let law = run.forecasts.last().map(|f| &f.law);
@@ -89,7 +101,7 @@ pub(super) fn forecasts(g: &Gathered) -> Option<Picture> {
     })
 }
 
-/// What a cooldown begun at each step would end at, a line a share.
+/// What a cooldown begun at each step, the last whose loss was known, would end at, a line a share.
 fn cooldowns(run: &Run, put: &mut impl FnMut(usize, String)) -> Option<Panel> {
     let mut shares: Vec<f64> = Vec::new();
     for c in run.forecasts.iter().flat_map(|f| &f.cooldown_now) {
@@ -101,9 +113,9 @@ fn cooldowns(run: &Run, put: &mut impl FnMut(usize, String)) -> Option<Panel> {
     let mut series = Vec::new();
     let mut lines = Vec::new();
     for (share, key) in shares.into_iter().zip(COOLDOWNS) {
-        let at = |f: &crate::report::run::told::Forecast| {
+        let at = |f: &Forecast| {
             let now = f.cooldown_now.iter().find(|c| c.fraction == share)?;
-            Some((f.step, *now))
+            Some((f.fitted_to, *now))
         };
         let told: Vec<_> = run.forecasts.iter().filter_map(at).collect();
         let points: Vec<[f64; 2]> = told.iter().map(|(s, c)| [*s as f64, c.loss]).collect();

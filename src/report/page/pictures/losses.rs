@@ -101,7 +101,10 @@ pub(super) fn loss(g: &Gathered) -> Option<Picture> {
 /// What the first law says of the steps that runs have not yet made: band and line, and of which losses.
 fn coming(g: &Gathered) -> Vec<(LossKind, Vec<Series>)> {
     let mut out = Vec::new();
-    for (key, under) in g.first_law() {
+    let Some(first) = g.first_law() else {
+        return out;
+    };
+    for (key, under) in first.under {
         let done = g.runs[key].last_step();
         // What was measured needs no forecast.
         let coming = |i: &usize| under.steps[*i] >= done;
@@ -119,7 +122,7 @@ fn coming(g: &Gathered) -> Vec<(LossKind, Vec<Series>)> {
             Series::band(key, band.collect()),
             Series::line(key, line.collect()),
         ];
-        let kind = match g.laws[0].kind {
+        let kind = match first.law.kind {
             LossKind::TrainBatch => LossKind::TrainBatch,
             _ => LossKind::Validation,
         };
@@ -145,6 +148,10 @@ pub(super) fn compute(g: &Gathered) -> Option<Picture> {
         let points: Vec<[f64; 2]> = held_out(run).iter().map(|p| [p[0] * cost, p[1]]).collect();
         series.push(line(g, key, points.clone()));
         series.push(Series::dots(key, points));
+    }
+    let drawable = |s: &Series| s.ys().iter().any(|y| y.is_finite());
+    if !series.iter().any(drawable) {
+        return None;
     }
     let x = Axis {
         scale: Scale::Log,
