@@ -1,7 +1,5 @@
 //! `lehr schedule`, driven as a user does.
 
-mod common;
-
 use assert_cmd::Command;
 use std::path::Path;
 
@@ -11,13 +9,18 @@ fn lehr(arguments: &[&str]) -> Command {
     command
 }
 
-fn refused(arguments: &[&str]) -> String {
-    common::refused(lehr(arguments))
-}
-
 fn said(arguments: &[&str]) -> String {
     let output = lehr(arguments).assert().success().get_output().clone();
     String::from_utf8(output.stdout).unwrap()
+}
+
+/// What a call that must fail says on stderr: one sentence, or how to use the verb.
+fn refused(arguments: &[&str]) -> String {
+    let output = lehr(arguments).assert().failure().get_output().clone();
+    assert!(output.stdout.is_empty());
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert!(!text.contains("panicked"), "{text}");
+    text.trim_end().to_string()
 }
 
 fn text_of(path: &Path) -> String {

@@ -10,7 +10,7 @@ mod server;
 mod service;
 
 use assert_cmd::Command;
-use common::{Place, refused};
+use common::Place;
 use serde_json::Value;
 use std::path::Path;
 
@@ -26,6 +26,18 @@ fn json(mut command: Command) -> Value {
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{said}");
     serde_json::from_slice(&output.stdout).unwrap()
+}
+
+/// Runs what must fail, perhaps after some answers, and returns its one sentence.
+fn refused(mut command: Command) -> String {
+    let output = command.output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(
+        said.starts_with("error: ") && said.lines().count() == 1,
+        "{said}"
+    );
+    said
 }
 
 const A3: &[&str] = &["--budget", "2e18", "--target", "1e19"];
