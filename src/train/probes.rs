@@ -18,6 +18,8 @@ const MAY_DIFFER: &[&str] = &[
     "sample.",
     "data.path",
     "data.cache",
+    // Of prepared data it is what they were prepared with, whatever it says here; the fingerprint tells.
+    "data.tokenizer",
     "data.val_fraction",
     "train.iterations",
     "train.seed",
