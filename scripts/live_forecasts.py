@@ -29,7 +29,7 @@ def train(args, name, size, seed, steps, more):
         return
     words = [args.lehr, "train", "--out", args.work, "--name", name, "--data", args.data,
              "--n-embd", width, "--n-layer", layers, "--n-head", heads, "--seed", seed, "--iterations", steps,
-             "--batch-size", 16, "--sequence-length", 128, "--warmup-steps", 50, "--lr", PEAK,
+             "--batch-size", args.batch_size, "--sequence-length", 128, "--warmup-steps", 50, "--lr", PEAK,
              "--scheduler", "wsd:fraction=0.2", "--eval-interval", 20, "--checkpoint-every", 0,
              "--set", "sample.tokens=0", "--set", "eval.sequences=128", *more]
     subprocess.run([str(w) for w in words], check=True, stderr=subprocess.DEVNULL)
@@ -49,21 +49,24 @@ def main():
     parser.add_argument("--work", type=Path, default=Path("target/live"))
     parser.add_argument("--lehr", type=Path, default=ROOT / "target/release/lehr")
     parser.add_argument("--steps", type=int, default=1600)
+    parser.add_argument("--batch-size", type=int, default=16, help="sequences of 128 tokens; more are calmer losses")
     parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--sizes", default=",".join(SIZES), help="of " + ", ".join(SIZES))
     parser.add_argument("--law", default="tissue")
     parser.add_argument("--low", action="store_true", help="a second probe, at half the peak")
     args = parser.parse_args()
     print("size,seed," + ",".join(f"at_{100 * s:g}" for s in SHARES), flush=True)
-    for size in SIZES:
+    of = f"{args.steps}x{args.batch_size}"
+    for size in args.sizes.split(","):
         for seed in range(args.seeds):
-            train(args, f"probe-{size}-{seed}", size, seed, args.steps // 4, ["--live-law", "off"])
-            probes = [f"probe-{size}-{seed}"]
+            train(args, f"probe-{of}-{size}-{seed}", size, seed, args.steps // 4, ["--live-law", "off"])
+            probes = [f"probe-{of}-{size}-{seed}"]
             if args.low:
-                probes.append(f"low-{size}-{seed}")
+                probes.append(f"low-{of}-{size}-{seed}")
                 train(args, probes[1], size, seed, round(LOW * args.steps),
                       ["--live-law", "off", "--scheduler", "constant", "--lr", PEAK / 2, "--eval-interval", 8])
             # What a law says is in the log of its run.
-            name = f"run-{args.law}-{len(probes)}-{size}-{seed}"
+            name = f"run-{args.law}-{len(probes)}-{of}-{size}-{seed}"
             train(args, name, size, seed, args.steps,
                   ["--live-law", args.law, "--law-probes", ",".join(str(args.work / p) for p in probes)])
             off = forecasts(args.work / name, args.steps)

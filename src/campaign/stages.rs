@@ -6,14 +6,14 @@ use super::cells::{self, Cell};
 use super::plan::Plan;
 use crate::curve::{self, LossCurve, LossKind, ReadOptions};
 use crate::design::trust::TrustRule;
-use crate::design::{KNOTS, Limits, Model, Problem, baselines, best, check, file, trust};
+use crate::design::{Among, Judged, Limits, Model, Problem, file, trust};
 use crate::error::{Error, Result};
 use crate::files;
 use crate::fit::{self, Fit, FitOptions};
 use crate::law::{self, Law, LawOptions};
 use crate::schedule::{Schedule, ScheduleSpec, Shape, Warmup};
 use serde::Serialize;
-use serde_json::{Map, Value, json};
+use serde_json::Value;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -94,7 +94,7 @@ pub struct Design {
 /// The design: made under the law, unless that has been done.
 ///
 /// # Errors
-/// What [`trust::support`] and [`best`] say; a file that is no design.
+/// What [`Judged::new`] says; a file that is no design.
 pub fn design(plan: &Plan, fit: &Fit) -> Result<Design> {
     let path = plan.file(SCHEDULE_FILE);
     if !path.exists() {
@@ -151,13 +151,13 @@ fn rule(plan: &Plan, fit: &Fit) -> TrustRule {
 }
 
 fn make(plan: &Plan, fit: &Fit, path: &std::path::Path) -> Result<()> {
-    let TrustRule { largest_drop, why } = rule(plan, fit);
+    let rule = rule(plan, fit);
     let limits = Limits {
         steps: plan.steps(),
         peak_lr: plan.spec.peak(),
         min_lr: 0.0,
         warmup: plan.warmup,
-        largest_drop,
+        largest_drop: rule.largest_drop,
     };
     let model = Model {
         law: Arc::clone(&fit.law),
@@ -167,53 +167,9 @@ fn make(plan: &Plan, fit: &Fit, path: &std::path::Path) -> Result<()> {
     let problem = Problem::fresh(model, limits)?;
     // The plan has settled peak and horizon. Probes that the law does not describe are a warning: they are trained, and what
     // the law says of the long runs is held against them either way.
-    let mut warnings = trust::support(fit, &problem, true)?;
-    let others = baselines(&problem);
-    let designed = best(&problem, &others, KNOTS)?;
-    check(&problem, &designed)?;
-    warnings.extend(trust::held_back(&problem, &designed.lrs));
-    let band = fit.band(&problem.path(&designed.lrs, 1));
-    warnings.extend(trust::open(
-        designed.loss,
-        (band.high[0] - band.low[0]) / 2.0,
-    ));
-    warnings.extend(trust::on_a_bound(fit));
-    let compared = trust::compare(Some(fit), &problem, (&designed.lrs, designed.loss), others);
-    let rival = trust::rival(&compared);
-    let verdict = trust::judge(Some(fit), &problem, &designed.lrs, rival, 0);
-    let prefix = problem.prefix().len();
-    let below = |lr: &f64| *lr < 0.999 * problem.level();
-    let falls_from = designed.lrs[prefix..].iter().position(below);
-    let falls_from = falls_from.map_or(plan.steps(), |s| (prefix + s) as u64);
-    let params: Map<String, Value> = (fit.law.parameters().iter())
-        .zip(fit.parameters())
-        .map(|(p, value)| (p.name.to_string(), value.into()))
-        .collect();
-    let head = json!({
-        "law": {"name": fit.law.name(), "from": LAW_FILE, "params": params},
-        "steps": limits.steps,
-        "peak_lr": limits.peak_lr,
-        "min_lr": limits.min_lr,
-        "warmup_steps": limits.warmup,
-        "predicted_loss": designed.loss,
-        "falls_from": falls_from,
-        "largest_drop": problem.largest_drop(&designed.lrs),
-        "largest_drop_allowed": largest_drop,
-        "trust_rule": why,
-        "gain": {
-            "over": rival.baseline.family.to_string(),
-            "nats": verdict.gain,
-            "half_width": verdict.half_width,
-            "pair_noise": verdict.pair_noise,
-            "believable": verdict.believable,
-            "sentence": verdict.sentence,
-        },
-        "warnings": warnings,
-    });
-    let Value::Object(head) = head else {
-        unreachable!("an object was written");
-    };
-    file::write(path, head, &designed.lrs, &designed.knots)
+    let judged = Judged::new(problem, rule, Some(fit), Among::Free, true, 0)?;
+    let head = judged.head(LAW_FILE, Value::Null);
+    file::write(path, head, &judged.designed.lrs, &judged.designed.knots)
 }
 
 /// What the law says of one schedule before it is trained.

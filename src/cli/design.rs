@@ -7,16 +7,11 @@ mod table;
 pub mod train;
 
 use super::picture::{PictureFlags, print};
-use crate::design::{
-    self, Designed, FEW_KNOTS, KNOTS, Problem, baselines, best, check, file, power, trust,
-    tuned_wsd,
-};
+use crate::design::{Among, Judged, Limits, file};
 use crate::error::Result;
-use crate::fit::Fit;
 use crate::report::terminal;
 use input::{Start, Under};
 use std::path::PathBuf;
-use std::time::Instant;
 
 /// Design the schedule that a law predicts the lowest final loss for
 ///
@@ -102,46 +97,11 @@ pub struct Args {
     json: bool,
 }
 
-/// Which schedules are searched.
-#[derive(clap::ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Among {
-    /// All that never rise, as lines between 300 knots
-    Free,
-    /// (1 − x)^p over n steps
-    Power,
-    /// Held, then a cooldown: linear, sqrt, cosine or square
-    Wsd,
-    /// Lines between 24 knots
-    Segments,
-}
-
-impl Among {
-    fn name(self) -> &'static str {
-        match self {
-            Among::Free => "free",
-            Among::Power => "power",
-            Among::Wsd => "wsd",
-            Among::Segments => "segments",
-        }
-    }
-}
-
-/// A design with all that is said of it.
+/// A design, where it came from, and where it went.
 struct Outcome {
     under: Under,
     start: Option<Start>,
-    problem: Problem,
-    rule: trust::TrustRule,
-    among: Among,
-    designed: Designed,
-    /// Wall time of the search, without the baselines.
-    seconds: f64,
-    /// 90 % interval of the predicted final loss.
-    interval: Option<(f64, f64)>,
-    /// Best first.
-    compared: Vec<trust::Comparison>,
-    verdict: trust::Verdict,
-    warnings: Vec<String>,
+    judged: Judged,
     /// What the fit said of itself, where no warning says it too.
     fit_notes: Vec<String>,
     written: Option<PathBuf>,
@@ -151,11 +111,12 @@ pub fn run(args: Args) -> Result<()> {
     let under = input::under(&args)?;
     let start = args.from.as_deref().map(input::start).transpose()?;
     let (problem, rule, note) = input::problem(&args, &under, start.as_ref())?;
-    let (family, force, seed) = (args.family, args.force, args.seed);
-    let mut outcome = solve(under, start, problem, rule, family, force, seed)?;
-    outcome.warnings.extend(note);
+    let fit = under.fit.as_ref();
+    let mut judged = Judged::new(problem, rule, fit, args.family, args.force, args.seed)?;
+    judged.warnings.extend(note);
+    let mut outcome = Outcome::new(under, start, judged);
     if let Some(path) = &args.out {
-        let (lrs, knots) = (&outcome.designed.lrs, &outcome.designed.knots);
+        let (lrs, knots) = (&outcome.judged.designed.lrs, &outcome.judged.designed.knots);
         file::write(path, json::head(&outcome), lrs, knots)?;
         outcome.written = Some(path.clone());
     }
@@ -176,83 +137,31 @@ pub fn run(args: Args) -> Result<()> {
     print(&out)
 }
 
-fn solve(
-    under: Under,
-    start: Option<Start>,
-    problem: Problem,
-    rule: trust::TrustRule,
-    among: Among,
-    force: bool,
-    seed: u64,
-) -> Result<Outcome> {
-    let fit = under.fit.as_ref();
-    let mut warnings = match fit {
-        Some(fit) => trust::support(fit, &problem, force)?,
-        None => Vec::new(),
-    };
-    let others = baselines(&problem);
-    let clock = Instant::now();
-    let designed = match among {
-        Among::Free => best(&problem, &others, KNOTS)?,
-        Among::Segments => best(&problem, &others, FEW_KNOTS)?,
-        Among::Power => Designed::of(power(&problem)),
-        Among::Wsd => Designed::of(tuned_wsd(&problem)),
-    };
-    check(&problem, &designed)?;
-    let seconds = clock.elapsed().as_secs_f64();
-    warnings.extend(trust::held_back(&problem, &designed.lrs));
-    let interval = fit.map(|fit| interval(fit, &problem, &designed.lrs));
-    let compared = trust::compare(fit, &problem, (&designed.lrs, designed.loss), others);
-    if let Some((low, high)) = interval {
-        warnings.extend(trust::open(designed.loss, (high - low) / 2.0));
-    }
-    warnings.extend(fit.and_then(trust::on_a_bound));
-    let verdict = trust::judge(fit, &problem, &designed.lrs, trust::rival(&compared), seed);
-    let unsaid = |note: &&String| !warnings.iter().any(|said| note.starts_with(said.as_str()));
-    let notes = fit.iter().flat_map(|fit| &fit.notes);
-    let fit_notes = notes.filter(unsaid).cloned().collect();
-    Ok(Outcome {
-        start,
-        rule,
-        among,
-        designed,
-        seconds,
-        interval,
-        compared,
-        verdict,
-        warnings,
-        fit_notes,
-        written: None,
-        problem,
-        under,
-    })
-}
-
-/// 90 % interval of the predicted final loss of `lrs`.
-fn interval(fit: &Fit, problem: &Problem, lrs: &[f64]) -> (f64, f64) {
-    let band = fit.band(&problem.path(lrs, 1));
-    (band.low[0], band.high[0])
-}
-
 impl Outcome {
+    fn new(under: Under, start: Option<Start>, judged: Judged) -> Outcome {
+        let said = &judged.warnings;
+        let unsaid = |note: &&String| !said.iter().any(|said| note.starts_with(said.as_str()));
+        let notes = under.fit.iter().flat_map(|fit| &fit.notes);
+        let fit_notes = notes.filter(unsaid).cloned().collect();
+        Outcome {
+            under,
+            start,
+            judged,
+            fit_notes,
+            written: None,
+        }
+    }
+
     /// Warnings of the design, then what the fit said of itself.
     fn notes(&self) -> impl Iterator<Item = String> {
         let of_fit = self
             .fit_notes
             .iter()
             .map(|note| format!("of the fit: {note}"));
-        self.warnings.iter().cloned().chain(of_fit)
+        self.judged.warnings.iter().cloned().chain(of_fit)
     }
 
-    fn limits(&self) -> &design::Limits {
-        &self.problem.limits
-    }
-
-    /// The first step below the LR that the design starts from.
-    fn falls_from(&self) -> u64 {
-        let below = |lr: &f64| *lr < 0.999 * self.problem.level();
-        let prefix = self.problem.prefix().len();
-        let after = self.designed.lrs[prefix..].iter().position(below);
-        after.map_or(self.limits().steps, |s| (prefix + s) as u64)
+    fn limits(&self) -> &Limits {
+        &self.judged.problem.limits
     }
 }

@@ -28,9 +28,9 @@ use toml::Value;
 /// Let short probes design the schedule of a long run, and see how it does
 ///
 /// Trains cheap probes (a trunk at constant learning rate, a sharp cooldown that ends where it ends, and a short run at
-/// half the peak), fits a law to their held-out losses, designs the long run's schedule under it, predicts that run and its baselines, trains them
-/// all, and holds predicted against actual. The plan and its cost come first. Called again, it goes on where it was;
-/// finished runs are passed over, and baselines, seeds and peaks may be added.
+/// half the peak), fits a law to their held-out losses, designs the long run's schedule under it, predicts that run and
+/// its baselines, trains them all, and holds predicted against actual. The plan and its cost come first. Called again,
+/// it goes on where it was; finished runs are passed over, and baselines, seeds and peaks may be added.
 #[derive(clap::Args)]
 #[command(
     args_override_self = true,

@@ -8,8 +8,8 @@ use std::f64::consts::PI;
 use std::fmt;
 
 /// A way down from where the prefix ends. On a new run with a warm-up these are the trainer's own schedules, bit by bit but
-/// for rounding (without one they begin to fall a step later, since the first step is given); on a run that is under way they start from its LR and what is left of its steps. Floors are shares
-/// of the LR that they start from.
+/// for rounding (without one they begin to fall a step later, since the first step is given); on a run that is under way
+/// they start from its LR and what is left of its steps. Floors are shares of the LR that they start from.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Family {
     /// The LR held.

@@ -131,6 +131,7 @@ impl Problem {
     ///
     /// # Errors
     /// A length that the prefix does not fit in.
+    #[cfg(test)]
     pub fn of_length(&self, steps: u64, largest_drop: f64) -> Result<Problem> {
         let limits = Limits {
             steps,

@@ -127,7 +127,7 @@ impl Live {
         };
         let seen = match step {
             0 => Seen::default(),
-            _ => logged(dir, step)?,
+            _ => logged(dir, step, &subject.lrs)?,
         };
         let mut live = Live {
             dir: dir.to_path_buf(),
@@ -317,16 +317,17 @@ impl Live {
     }
 }
 
-/// What the run in `dir` logged up to `step`.
-fn logged(dir: &Path, step: u64) -> Result<Seen> {
+/// What the run in `dir` logged up to `step`, under a schedule of `lrs`.
+fn logged(dir: &Path, step: u64, lrs: &[f64]) -> Result<Seen> {
     let points = |name: &str, column: usize| -> Result<Vec<Point>> {
         let path = dir.join(name);
         let text = std::fs::read_to_string(&path).map_err(|e| Error::io("read", &path, e))?;
         let point = |line: &str| {
-            let step = line.split(',').next()?.parse().ok()?;
+            let step: u64 = line.split(',').next()?.parse().ok()?;
             let loss = line.split(',').nth(column)?.parse().ok()?;
-            // A step whose update was left out stands there with an LR of 0, and was not seen.
-            if column == 2 && line.split(',').nth(1)?.parse() == Ok(0.0) {
+            // A step whose update was left out stands there with an LR of 0 that is not its schedule's, and was not seen.
+            let left_out = |lr: f64| lr == 0.0 && lrs.get(step as usize - 1) != Some(&0.0);
+            if column == 2 && step > 0 && left_out(line.split(',').nth(1)?.parse().ok()?) {
                 return None;
             }
             Some(Point { step, loss })
@@ -423,5 +424,21 @@ impl Job {
             fitted: Ok(fitted),
             decision,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_zero_of_the_schedule_is_seen_and_an_update_left_out_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = "step,lr,loss\n1,0.1,5\n2,0,9\n3,0,4\n4,0,3\n";
+        std::fs::write(dir.path().join(CURVE_FILE), log).unwrap();
+        std::fs::write(dir.path().join(VAL_CURVE_FILE), "step,loss\n").unwrap();
+        let seen = logged(dir.path(), 3, &[0.1, 0.05, 0.0, 0.0]).unwrap();
+        let steps: Vec<u64> = seen.training.iter().map(|p| p.step).collect();
+        assert_eq!(steps, [1, 3]);
     }
 }

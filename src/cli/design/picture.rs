@@ -9,15 +9,19 @@ const SAMPLES: usize = 700;
 
 /// LRs of the design, of the best baseline, and of the best cosine.
 pub(super) fn chart(o: &Outcome) -> Chart {
-    let best = &trust::rival(&o.compared).baseline;
+    let best = &o.judged.rival().baseline;
     let cosine = |c: &&trust::Comparison| {
         matches!(c.baseline.family, Family::Cosine { .. }) && c.baseline != *best
     };
     let mut shown = vec![
-        ("designed".to_string(), &o.designed.lrs, o.designed.loss),
+        (
+            "designed".to_string(),
+            &o.judged.designed.lrs,
+            o.judged.designed.loss,
+        ),
         (best.family.words(), &best.lrs, best.loss),
     ];
-    if let Some(c) = o.compared.iter().find(cosine) {
+    if let Some(c) = o.judged.compared.iter().find(cosine) {
         let other = &c.baseline;
         shown.push((other.family.words(), &other.lrs, other.loss));
     }

@@ -3,7 +3,8 @@
 use super::super::fit::table::{item, plural, seconds, short};
 use super::super::format::thousands;
 use super::super::invocation;
-use super::{Among, Outcome};
+use super::Outcome;
+use crate::design::Among;
 use crate::design::trust::{self, Comparison};
 use crate::schedule::percent;
 use std::fmt::Write;
@@ -21,8 +22,8 @@ pub(super) fn words(o: &Outcome) -> String {
     out.push_str(&item("found", &found(o)));
     out.push('\n');
     baselines(&mut out, o);
-    out.push_str(&item("gain", &o.verdict.sentence));
-    if let Some(wins) = o.verdict.wins {
+    out.push_str(&item("gain", &o.judged.verdict.sentence));
+    if let Some(wins) = o.judged.verdict.wins {
         let text = format!(
             "it ends lower under {} of the parameter sets drawn from the fit",
             percent(wins)
@@ -71,21 +72,21 @@ fn asked(o: &Outcome) -> String {
 }
 
 fn rule(o: &Outcome) -> String {
-    let steps = 1.0 / o.rule.largest_drop;
+    let steps = 1.0 / o.judged.rule.largest_drop;
     format!(
         "the whole peak falls within no fewer than {} steps, {} of the run ({})",
         thousands(steps.round() as u64),
         percent(steps / o.limits().steps as f64),
-        o.rule.why
+        o.judged.rule.why
     )
 }
 
 fn found(o: &Outcome) -> String {
-    let ends = match o.interval {
-        Some((low, high)) => format!("{:.5} ± {:.4}", o.designed.loss, (high - low) / 2.0),
-        None => format!("{:.5}", o.designed.loss),
+    let ends = match o.judged.interval {
+        Some((low, high)) => format!("{:.5} ± {:.4}", o.judged.designed.loss, (high - low) / 2.0),
+        None => format!("{:.5}", o.judged.designed.loss),
     };
-    let kind = match (o.designed.family, o.among) {
+    let kind = match (o.judged.designed.family, o.judged.among) {
         (Some(family), _) => family.words(),
         (None, Among::Segments) => "few straight lines".into(),
         (None, _) => "free shape".into(),
@@ -93,17 +94,17 @@ fn found(o: &Outcome) -> String {
     format!(
         "{ends} nats a token at the end; {} ({kind}, {} s)",
         shape(o),
-        seconds(o.seconds)
+        seconds(o.judged.seconds)
     )
 }
 
 /// What the LR does after the warm-up.
 pub(super) fn shape(o: &Outcome) -> String {
     let limits = o.limits();
-    let from = o.falls_from();
+    let from = o.judged.falls_from();
     let share = (limits.steps - from) as f64 / limits.steps as f64;
-    let last = o.designed.lrs.last().copied().unwrap_or_default();
-    match last < trust::HELD * o.problem.level() {
+    let last = o.judged.designed.lrs.last().copied().unwrap_or_default();
+    match last < trust::HELD * o.judged.problem.level() {
         true => format!(
             "falls over the last {} of the run, from step {}, to {} of the peak",
             percent(share),
@@ -121,7 +122,7 @@ fn baselines(out: &mut String, o: &Outcome) {
         "  {:<NAME$}{:>9}   the design ends lower by",
         "under the same law", "ends at"
     );
-    let shown = listed(&o.compared);
+    let shown = listed(&o.judged.compared);
     for c in &shown {
         let sure = c.half_width.map_or(String::new(), |h| format!(" ± {h:.5}"));
         let tuned = if c.baseline.tuned { " *" } else { "" };
@@ -135,7 +136,7 @@ fn baselines(out: &mut String, o: &Outcome) {
         );
         let _ = writeln!(out, "{line}");
     }
-    let left = o.compared.len() - shown.len();
+    let left = o.judged.compared.len() - shown.len();
     if left > 0 {
         let _ = writeln!(out, "  … and {left} others (--json)");
     }

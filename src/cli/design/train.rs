@@ -2,8 +2,8 @@
 
 use super::super::fit::table::item;
 use super::table::shape;
-use super::{Among, Outcome, input, interval, json};
-use crate::design::{Designed, Limits, Problem, file, trust};
+use super::{Outcome, input, json};
+use crate::design::{Among, Designed, Judged, Limits, Problem, file, trust};
 use crate::error::{Error, Result};
 use crate::train::RunConfig;
 use crate::train::rundir::{RUN_FILE, SCHEDULE_FILE};
@@ -54,7 +54,8 @@ impl ForRun {
             largest_drop: rule.largest_drop,
         };
         let problem = Problem::fresh(under.model.clone(), limits)?;
-        let mut outcome = super::solve(under, None, problem, rule, Among::Free, false, 0)?;
+        let judged = Judged::new(problem, rule, under.fit.as_ref(), Among::Free, false, 0)?;
+        let mut outcome = Outcome::new(under, None, judged);
         outcome.settle();
         let path = dir.join(SCHEDULE_FILE);
         Ok(ForRun { outcome, path })
@@ -71,7 +72,7 @@ impl ForRun {
     pub fn write(&self) -> Result<()> {
         let dir = self.path.parent().unwrap_or(Path::new("."));
         std::fs::create_dir_all(dir).map_err(|e| Error::io("create the directory", dir, e))?;
-        let Designed { lrs, knots, .. } = &self.outcome.designed;
+        let Designed { lrs, knots, .. } = &self.outcome.judged.designed;
         file::write(&self.path, json::head(&self.outcome), lrs, knots)
     }
 
@@ -85,7 +86,7 @@ impl ForRun {
     pub fn words(&self) -> String {
         let o = &self.outcome;
         let mut out = item("law", &format!("{} {}", o.under.model.law.name(), found(o)));
-        out.push_str(&item("gain", &o.verdict.sentence));
+        out.push_str(&item("gain", &o.judged.verdict.sentence));
         for note in o.notes() {
             out.push_str(&item("note", &note));
         }
@@ -97,38 +98,31 @@ impl Outcome {
     /// Where the design is not worth believing, the best usual schedule that keeps the trust rule takes its place: the law
     /// cannot tell them apart, and of that one people know what it does.
     fn settle(&mut self) {
-        let rival = trust::rival(&self.compared);
-        let same = rival.baseline.lrs == self.designed.lrs;
-        if self.verdict.believable != Some(false) || !rival.within || same {
+        let rival = self.judged.rival();
+        let same = rival.baseline.lrs == self.judged.designed.lrs;
+        if self.judged.verdict.believable != Some(false) || !rival.within || same {
             return;
         }
-        let held_back = trust::held_back(&self.problem, &self.designed.lrs);
-        let designed = Designed::of(rival.baseline.clone());
-        self.warnings
-            .retain(|said| Some(said) != held_back.as_ref());
-        self.warnings.insert(
-            0,
-            format!(
-                "the run trains {}, the best usual schedule that keeps the trust rule, since the law's own design is not worth \
-                 believing over it; lehr design --out and --scheduler table:FILE train the design all the same",
-                rival.baseline.family.words()
-            ),
+        let said = format!(
+            "the run trains {}, the best usual schedule that keeps the trust rule, since the law's own design is not worth \
+             believing over it; lehr design --out and --scheduler table:FILE train the design all the same",
+            rival.baseline.family.words()
         );
-        let fit = self.under.fit.as_ref();
-        self.interval = fit.map(|fit| interval(fit, &self.problem, &designed.lrs));
-        self.designed = designed;
+        let rival = Designed::of(rival.baseline.clone());
+        self.judged.replace(rival, self.under.fit.as_ref());
+        self.judged.warnings.insert(0, said);
     }
 }
 
 /// What the run trains and where the law sees its end, after the law's name.
 fn found(o: &Outcome) -> String {
-    let what = match o.designed.family {
+    let what = match o.judged.designed.family {
         Some(family) => family.words(),
         None => "its design".into(),
     };
     format!(
         "predicts {:.4} nats a token for {what}, which {}",
-        o.designed.loss,
+        o.judged.designed.loss,
         shape(o)
     )
 }

@@ -136,6 +136,7 @@ pub(super) fn words(plan: &Plan, done: &Done) -> String {
             false => "the baseline",
         };
         let (spread, word) = match m.half_width() {
+            None if m.mean == 0.0 => (String::new(), "a draw".into()),
             None => (
                 String::new(),
                 format!("{lower} ended lower, on one seed, which cannot tell"),

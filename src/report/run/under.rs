@@ -2,10 +2,9 @@
 
 use super::Run;
 use super::derived::applied;
-use crate::curve::{LossCurve, LossKind, LrOrigin, Point, WarmUp, warmup_shown};
+use crate::curve::{LossCurve, LossKind, LrOrigin, Point, WarmUp, warmup_of, warmup_shown};
 use crate::fit::{self, Band, Fit, FittedCurve, FittedLoss, Scores};
 use crate::report::ticks::power;
-use crate::schedule::Shape;
 
 /// Points of a predicted curve.
 const POINTS: u64 = 300;
@@ -231,11 +230,7 @@ fn measured(run: &Run, kind: LossKind) -> LossCurve {
     let last = points.last().map_or(0, |p| p.step as usize);
     lrs.resize(lrs.len().max(last), lrs.last().copied().unwrap_or(0.0));
     let warmup = match &run.facts.schedule {
-        // A table says its LRs and no more: its warm-up is what they show.
-        Some(schedule) if matches!(schedule.spec().shape, Shape::Table { .. }) => {
-            warmup_shown(&lrs).or(Some(0))
-        }
-        Some(schedule) => Some(schedule.warmup_steps()),
+        Some(schedule) => Some(warmup_of(schedule, &lrs)),
         None => warmup_shown(&lrs),
     };
     LossCurve {
