@@ -71,13 +71,14 @@ trait Subject {
 
 impl Subject for Trainer {
     fn step(&mut self, batch: &StepBatch) -> Result<f64> {
-        Ok(Trainer::step(self, batch).loss)
+        Ok(Trainer::step(self, batch)?.loss)
     }
 
     fn op_times(&mut self, batch: &StepBatch) -> Result<Vec<OpTime>> {
-        self.engine().times_mut().clear();
-        Trainer::step(self, batch);
-        let times = self.times().list().iter().map(|t| OpTime {
+        self.engine().clear_times();
+        Trainer::step(self, batch)?;
+        let times = self.times();
+        let times = times.list().iter().map(|t| OpTime {
             name: t.name.into(),
             seconds: t.elapsed.as_secs_f64(),
             flops: t.flops,

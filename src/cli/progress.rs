@@ -214,13 +214,14 @@ impl Observer for Screen {
             count(info.params.non_embedding as f64)
         );
         let dtype = info.config.train.dtype;
+        let device = info.config.train.device;
         let threads = match info.threads {
             1 => "1 thread".to_string(),
             n => format!("{n} threads"),
         };
         say!(
             "{}",
-            row("lehr", &left, &format!("cpu, {threads}, {dtype}"))
+            row("lehr", &left, &format!("{device}, {threads}, {dtype}"))
         );
         let tokenizer = info.tokenizer.as_deref().unwrap_or("tokens as they are");
         let left = format!("{}, {} tokens", info.data, count(info.train_tokens as f64));

@@ -13,6 +13,7 @@ use crate::schedule::{Decay, Shape};
 use crate::text::dataset::{DatasetIndex, INDEX_FILE};
 use crate::train::RunConfig;
 use crate::train::config::{Dtype, NonFinite};
+use crate::train::device::DeviceKind;
 use crate::train::load;
 use crate::train::recipe::Layers;
 use crate::train::run::{Run, Summary};
@@ -164,8 +165,10 @@ struct TrainingFlags {
     /// Largest global gradient norm; 0: never clip
     #[arg(long)]
     grad_clip: Option<f64>,
-    /// bf16: operands of products and kept activations rounded, weights f32; auto: the fastest
-    /// that this processor has in hardware; f32 if not given
+    /// Where to train; cpu if not given
+    #[arg(long)]
+    device: Option<DeviceKind>,
+    /// bf16: products and kept activations rounded; auto: what the device is fastest in [default: f32]
     #[arg(long)]
     dtype: Option<Dtype>,
     /// Computes activations again on the way back: less memory, a third more work
@@ -361,6 +364,11 @@ impl Args {
             ("--beta1", "optim.beta1", real(t.beta1)),
             ("--beta2", "optim.beta2", real(t.beta2)),
             ("--grad-clip", "optim.grad_clip", real(t.grad_clip)),
+            (
+                "--device",
+                "train.device",
+                t.device.map(|d| Value::String(d.to_string())),
+            ),
             (
                 "--dtype",
                 "train.dtype",

@@ -6,7 +6,7 @@ mod space;
 use super::program::{Buf, Norm, Op, Program, Site, Sizes, Span, Store, Weight};
 use crate::kernels::{WeightLayout, norm, reduce};
 use crate::model::{Family, ModelConfig, ParamSpec};
-use block::{Block, Sites};
+use block::{Block, Sites, Stream};
 use space::Space;
 use std::collections::HashMap;
 
@@ -22,22 +22,32 @@ pub enum Purpose {
     },
 }
 
-/// Logits that exist at a time, in numbers.
-const LOGITS: usize = if cfg!(test) { 1 << 9 } else { 1 << 24 };
-/// Fewest rows of logits at a time: the head's gradient is read and written once a block of rows.
-const FEWEST_ROWS: usize = if cfg!(test) { 5 } else { 256 };
+/// How a device wants its numbers.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Form {
+    /// Bytes of a stored activation.
+    pub act_bytes: usize,
+    /// How logits are stored, and numbers from one row of them to the next: the vocabulary, rounded up to a multiple of this.
+    pub logits: Store,
+    pub stride: usize,
+    /// Logits that exist at a time, in numbers; and the fewest rows of them, since the head's gradient is read and written
+    /// once a block of rows.
+    pub most_logits: usize,
+    pub fewest_rows: usize,
+    /// Whether products take the residual stream's gradient as an activation, so that whoever makes it rounds it too.
+    pub rounded: bool,
+}
 
 /// The program of a micro-batch of `batch` sequences of `positions` tokens.
 ///
-/// `specs` are the model's parameters in the order in which they lie in memory, without gaps;
-/// `act_bytes` is the size of a stored activation.
+/// `specs` are the model's parameters in the order in which they lie in memory, without gaps.
 pub fn program(
     config: &ModelConfig,
     specs: &[ParamSpec],
     batch: usize,
     positions: usize,
     purpose: Purpose,
-    act_bytes: usize,
+    form: Form,
 ) -> Program {
     assert!(
         batch > 0 && (1..=config.max_positions).contains(&positions),
@@ -73,7 +83,7 @@ pub fn program(
         sizes,
         ops: Vec::new(),
         space: Space::default(),
-        act_bytes,
+        form,
         site: 0,
     };
     let losses = builder.model(purpose);
@@ -93,7 +103,7 @@ struct Builder<'a> {
     sizes: Sizes,
     ops: Vec<Op>,
     space: Space,
-    act_bytes: usize,
+    form: Form,
     site: u64,
 }
 
@@ -161,14 +171,17 @@ impl Builder<'_> {
             out: normed,
             stats,
         });
-        let rows = (LOGITS / self.sizes.vocab).max(FEWEST_ROWS).min(n);
-        let logits = self.take(rows * self.sizes.vocab, Store::F32);
+        let form = self.form;
+        let stride = self.sizes.vocab.next_multiple_of(form.stride);
+        let rows = (form.most_logits / stride).max(form.fewest_rows).min(n);
+        let logits = self.take(rows * stride, form.logits);
         let train = purpose != Purpose::Evaluate;
         let dnormed = train.then(|| self.take(n * d, Store::Act));
         self.ops.push(Op::Loss {
             x: normed,
             head,
             rows,
+            stride,
             logits,
             losses,
             dx: dnormed,
@@ -180,6 +193,9 @@ impl Builder<'_> {
         };
 
         let dx = self.take(n * d, Store::F32);
+        // Under dropout products take the masked gradient, which is an activation as it is.
+        let wanted = form.rounded && self.sizes.dropout == 0.0;
+        let rounded = wanted.then(|| self.take(n * d, Store::Act));
         self.ops.push(Op::NormBack {
             norm: last,
             x,
@@ -187,13 +203,15 @@ impl Builder<'_> {
             dy: dnormed,
             dx,
             add: false,
+            rounded,
         });
+        let stream = Stream { dx, rounded };
         self.free(dnormed);
         self.free(stats);
         self.free(x);
         for (block, (x, saved, sites)) in blocks.iter().zip(inputs).rev() {
             let saved = saved.unwrap_or_else(|| self.forward(block, x, None, sites));
-            self.backward(block, x, saved, dx, sites);
+            self.backward(block, x, saved, stream, sites);
             self.free(x);
         }
         let shared = self.config.tied;
@@ -301,7 +319,7 @@ impl Builder<'_> {
         let bytes = len
             * match store {
                 Store::F32 => 4,
-                Store::Act => self.act_bytes,
+                Store::Act => self.form.act_bytes,
             };
         Buf {
             offset: self.space.take(bytes),

@@ -137,12 +137,13 @@ pub enum Op {
         gate_up: Buf,
         out: Buf,
     },
-    /// Head and cross-entropy in blocks of `rows` rows. With `dx` the gradients of the hidden
-    /// states and of the head's weight come out at once, so that logits never outlive their block.
+    /// Head and cross-entropy in blocks of `rows` rows of `stride` logits, the vocabulary first. With `dx` the gradients of
+    /// the hidden states and of the head's weight come out at once, so that logits never outlive their block.
     Loss {
         x: Buf,
         head: Weight,
         rows: usize,
+        stride: usize,
         logits: Buf,
         losses: Buf,
         dx: Option<Buf>,
@@ -159,7 +160,7 @@ pub enum Op {
         weight: Weight,
         bias: Option<Span>,
     },
-    /// Adds to `dx`, or overwrites it where nothing was there (`add` false).
+    /// Adds to `dx`, or overwrites it where nothing was there (`add` false); `rounded` gets what `dx` is then, for products.
     NormBack {
         norm: Norm,
         x: Buf,
@@ -167,6 +168,7 @@ pub enum Op {
         dy: Buf,
         dx: Buf,
         add: bool,
+        rounded: Option<Buf>,
     },
     AttentionBack {
         qkv: Buf,
@@ -263,8 +265,17 @@ impl Op {
             },
             Op::LinearWeight { x, dy, .. } => (vec![x, dy], vec![]),
             Op::NormBack {
-                x, stats, dy, dx, ..
-            } => (vec![x, stats, dy], vec![dx]),
+                x,
+                stats,
+                dy,
+                dx,
+                rounded,
+                ..
+            } => {
+                let mut writes = vec![dx];
+                writes.extend(rounded);
+                (vec![x, stats, dy], writes)
+            }
             Op::AttentionBack {
                 qkv,
                 out,

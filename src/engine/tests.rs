@@ -28,7 +28,7 @@ fn models() -> Vec<ModelConfig> {
 }
 
 /// Parameters away from their symmetric starts (gains of 1, biases of 0).
-fn shaken(config: &ModelConfig) -> Params {
+pub(super) fn shaken(config: &ModelConfig) -> Params {
     let mut params = Params::init(LanguageModel::specs(config), 3);
     for (i, x) in params.values_mut().iter_mut().enumerate() {
         *x += 0.1 * (i as f32 * 0.7).sin();
@@ -37,7 +37,7 @@ fn shaken(config: &ModelConfig) -> Params {
 }
 
 /// `[rows, T]` ids and the ids behind them.
-fn ids(config: &ModelConfig, rows: usize, positions: usize, seed: u32) -> [Vec<u32>; 2] {
+pub(super) fn ids(config: &ModelConfig, rows: usize, positions: usize, seed: u32) -> [Vec<u32>; 2] {
     let v = config.vocab_size as u32;
     let at = |i: u32| (i * i + 5 * i + seed) % v;
     let n = (rows * positions) as u32;
@@ -66,7 +66,7 @@ fn engine(config: &ModelConfig, precision: Precision, recompute: bool) -> Engine
     Engine::new(config, shaken(config), precision, recompute)
 }
 
-fn tokens(ids: &[Vec<u32>; 2], rows: usize) -> Tokens<'_> {
+pub(super) fn tokens(ids: &[Vec<u32>; 2], rows: usize) -> Tokens<'_> {
     Tokens {
         tokens: &ids[0],
         targets: &ids[1],
@@ -103,7 +103,7 @@ fn loss_and_gradients_are_the_tapes() {
                 let mut engine = engine(&config, Precision::F32, recompute);
                 for _ in 0..2 {
                     let batch = [(tokens(&ids, rows), dropout.clone())];
-                    let got = engine.gradients(batch.into_iter());
+                    let got = engine.gradients(&batch).unwrap();
                     assert!((got - loss).abs() < 2e-6 * (1.0 + loss), "{got} {loss}");
                     compare(&config, engine.flat_gradients(), &gradients, 2e-5);
                 }
@@ -126,7 +126,7 @@ fn micro_batches_add_up() {
             .into_iter()
             .zip(dropout);
         let batches: Vec<_> = batches.collect();
-        let loss = engine.gradients(batches.into_iter());
+        let loss = engine.gradients(&batches).unwrap();
         assert!((loss - 0.5 * (loss_a + loss_b)).abs() < 1e-5);
         compare(&config, engine.flat_gradients(), &mean, 2e-5);
     }
@@ -137,7 +137,9 @@ fn evaluation_is_the_loss_without_dropout() {
     for config in models() {
         let ids = ids(&config, 3, 6, 1);
         let (loss, _) = tape(&config, 3, &ids, &DropoutStream::off());
-        let got = engine(&config, Precision::F32, false).loss(tokens(&ids, 3));
+        let got = engine(&config, Precision::F32, false)
+            .loss(tokens(&ids, 3))
+            .unwrap();
         assert!((got - loss).abs() < 2e-6 * (1.0 + loss), "{got} {loss}");
     }
 }
@@ -150,7 +152,9 @@ fn bf16_stays_near_f32() {
         let (loss, gradients) = tape(&config, 2, &ids, &dropout);
         for recompute in [false, true] {
             let mut engine = engine(&config, Precision::Bf16, recompute);
-            let got = engine.gradients([(tokens(&ids, 2), dropout.clone())].into_iter());
+            let got = engine
+                .gradients(&[(tokens(&ids, 2), dropout.clone())])
+                .unwrap();
             assert!((got - loss).abs() < 0.02 * (1.0 + loss), "{got} {loss}");
             compare(&config, engine.flat_gradients(), &gradients, 0.08);
         }
@@ -175,7 +179,7 @@ fn bits_do_not_depend_on_the_number_of_threads() {
                 let ids = ids(&config, 3, 100, 1);
                 let mut engine = engine(&config, precision, false);
                 let dropout = DropoutStream::new(config.dropout, 1, 2, 3);
-                let loss = engine.gradients([(tokens(&ids, 3), dropout)].into_iter());
+                let loss = engine.gradients(&[(tokens(&ids, 3), dropout)]).unwrap();
                 (loss, engine.flat_gradients().to_vec())
             })
         };
@@ -197,15 +201,15 @@ fn every_shape_is_as_if_it_were_the_first() {
                 let ids = ids(&config, rows, positions, i as u32);
                 let mut fresh = engine(&config, precision, false);
                 assert_eq!(
-                    used.loss(tokens(&ids, rows)),
-                    fresh.loss(tokens(&ids, rows))
+                    used.loss(tokens(&ids, rows)).unwrap(),
+                    fresh.loss(tokens(&ids, rows)).unwrap()
                 );
                 let batch = [
                     (tokens(&ids, rows), dropout()),
                     (tokens(&ids, rows), dropout()),
                 ];
-                let loss = used.gradients(batch.clone().into_iter());
-                assert_eq!(loss, fresh.gradients(batch.into_iter()));
+                let loss = used.gradients(&batch).unwrap();
+                assert_eq!(loss, fresh.gradients(&batch).unwrap());
                 assert!(used.flat_gradients() == fresh.flat_gradients());
             }
         }
@@ -217,8 +221,46 @@ fn recomputation_keeps_less() {
     let config = &models()[0];
     let bytes = |purpose| {
         let specs = LanguageModel::specs(config);
-        build::program(config, &specs, 4, 8, purpose, 4).bytes
+        build::program(config, &specs, 4, 8, purpose, Cpu::form(Precision::F32)).bytes
     };
     let [keep, again] = [false, true].map(|recompute| bytes(Purpose::Train { recompute }));
     assert!(bytes(Purpose::Evaluate) < again && again < keep);
+}
+
+/// Weights, moments and losses through the tape are the kernels', step after step, and in the middle of a run too.
+#[test]
+fn the_tape_trains_as_the_kernels_do() {
+    use crate::optim::AdamWConfig;
+    for config in models() {
+        let mut kernels = engine(&config, Precision::F32, false);
+        let mut tape = Engine::on_tape(&Device::Cpu, &config, shaken(&config)).unwrap();
+        let [mut of_kernels, mut of_tape] =
+            [(); 2].map(|()| AdamW::new(AdamWConfig::default(), kernels.specs()));
+        for step in 0..6 {
+            let (first, second) = (ids(&config, 2, 8, step), ids(&config, 2, 8, step + 50));
+            let dropout = |i| DropoutStream::new(config.dropout, 1, step.into(), i);
+            let batch = [
+                (tokens(&first, 2), dropout(0)),
+                (tokens(&second, 2), dropout(1)),
+            ];
+            let a = kernels.step(&batch, &mut of_kernels, 1e-3).unwrap();
+            let b = tape.step(&batch, &mut of_tape, 1e-3).unwrap();
+            assert!((a.loss - b.loss).abs() < 1e-4, "{step}: {a:?} {b:?}");
+            assert!(
+                (a.grad_norm / b.grad_norm - 1.0).abs() < 1e-3,
+                "{step}: {a:?} {b:?}"
+            );
+            if step == 2 {
+                // As a checkpoint: what was fetched goes on in another engine.
+                tape.fetch().unwrap();
+                tape.fetch_moments(&mut of_tape).unwrap();
+                let mut params = shaken(&config);
+                params.values_mut().copy_from_slice(tape.params().values());
+                tape = Engine::on_tape(&Device::Cpu, &config, params).unwrap();
+            }
+        }
+        let held_out = ids(&config, 2, 8, 99);
+        let [a, b] = [&mut kernels, &mut tape].map(|e| e.loss(tokens(&held_out, 2)).unwrap());
+        assert!((a - b).abs() < 1e-4, "{a} {b}");
+    }
 }

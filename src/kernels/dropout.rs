@@ -41,6 +41,11 @@ impl Mask {
         }
     }
 
+    /// The halves of the hashed key, the threshold and the scale, for kernels elsewhere.
+    pub fn parts(self) -> (u32, u32, u32, f32) {
+        (self.low, self.high, self.threshold, self.scale)
+    }
+
     /// The factors of the elements from index `first` on.
     #[inline(always)]
     pub fn starting_at(self, first: u64) -> Factors {

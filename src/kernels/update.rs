@@ -14,6 +14,9 @@ use rayon::prelude::*;
 /// Numbers a task, of the update and of the norm: fixed, so that sums do not depend on threads.
 pub const BLOCK: usize = 1 << 14;
 
+/// Bytes that an update moves, a parameter.
+pub const TRAFFIC: f64 = 28.0;
+
 /// What an update multiplies with.
 #[derive(Clone, Copy, Debug)]
 pub struct Factors {

@@ -78,7 +78,8 @@ impl AdamWConfig {
         Ok(())
     }
 
-    fn decays(&self, kind: ParamKind) -> bool {
+    /// Whether parameters of this kind decay.
+    pub fn decays(&self, kind: ParamKind) -> bool {
         match kind {
             ParamKind::Matrix | ParamKind::Head => true,
             ParamKind::Embedding => self.decay_embeddings,
@@ -161,6 +162,42 @@ impl AdamW {
         self.updates
     }
 
+    pub fn config(&self) -> &AdamWConfig {
+        &self.config
+    }
+
+    /// Start, length and decay of the runs that are updated together, for a device that does it itself.
+    pub fn pieces(&self) -> impl Iterator<Item = (usize, usize, bool)> {
+        self.pieces.iter().map(|p| (p.start, p.len, p.decays))
+    }
+
+    /// Both moments, flat.
+    pub fn moments_mut(&mut self) -> (&mut [f32], &mut [f32]) {
+        (&mut self.m, &mut self.v)
+    }
+
+    /// Counts an update that a device has made.
+    pub fn updated(&mut self) {
+        self.updates += 1;
+    }
+
+    /// What the next update multiplies with.
+    pub fn next_factors(&self, lr: f64) -> Factors {
+        let c = &self.config;
+        let k = (self.updates + 1) as f64;
+        Factors {
+            beta1: c.beta1 as f32,
+            rest1: (1.0 - c.beta1) as f32,
+            beta2: c.beta2 as f32,
+            rest2: (1.0 - c.beta2) as f32,
+            clip: 1.0,
+            decay: (1.0 - lr * c.weight_decay) as f32,
+            step_size: (lr / (1.0 - c.beta1.powf(k))) as f32,
+            inverse_root_correction: (1.0 / (1.0 - c.beta2.powf(k)).sqrt()) as f32,
+            eps: c.eps as f32,
+        }
+    }
+
     /// ‖g‖₂ of the flat gradients, summed in f64 over blocks of fixed size.
     pub fn global_norm(&mut self, gradients: &[f32]) -> f64 {
         update::squared_norm(gradients, &mut self.partials).sqrt()
@@ -169,21 +206,11 @@ impl AdamW {
     /// One update of the flat `weights`; `clip` multiplies every gradient first.
     pub fn step(&mut self, weights: &mut [f32], gradients: &[f32], lr: f64, clip: f64) {
         assert!(weights.len() == self.m.len() && gradients.len() == self.m.len());
-        self.updates += 1;
-        let c = &self.config;
-        let k = self.updates as f64;
         let factors = Factors {
-            beta1: c.beta1 as f32,
-            rest1: (1.0 - c.beta1) as f32,
-            beta2: c.beta2 as f32,
-            rest2: (1.0 - c.beta2) as f32,
             clip: clip as f32,
-            decay: 1.0,
-            step_size: (lr / (1.0 - c.beta1.powf(k))) as f32,
-            inverse_root_correction: (1.0 / (1.0 - c.beta2.powf(k)).sqrt()) as f32,
-            eps: c.eps as f32,
+            ..self.next_factors(lr)
         };
-        let decay = (1.0 - lr * c.weight_decay) as f32;
+        self.updates += 1;
         let (weights, m, v) = (
             Shared::new(weights),
             Shared::new(&mut self.m),
@@ -192,7 +219,7 @@ impl AdamW {
         self.pieces
             .par_iter()
             .for_each(|&Piece { start, len, decays }| {
-                let decay = if decays { decay } else { 1.0 };
+                let decay = if decays { factors.decay } else { 1.0 };
                 // SAFETY: pieces do not overlap.
                 let (p, m, v) = unsafe {
                     (

@@ -59,7 +59,7 @@ impl Averages {
     /// Averages that begin where the trainer stands, for a run in `run`.
     pub fn new(run: &Path, trainer: &Trainer) -> Averages {
         let config = trainer.config().average.clone();
-        let n = trainer.params().elements();
+        let n = trainer.elements();
         let mut averages = Averages {
             ema_from: match config.ema_after_warmup {
                 true => trainer.schedule().warmup_steps(),
@@ -127,7 +127,7 @@ impl Averages {
             }
         }
         if !named.is_empty() {
-            let specs = trainer.params().specs();
+            let specs = trainer.specs();
             average::file::read(&dir.join(AVERAGE_FILE), specs, named)?;
         }
         Ok(averages)
@@ -171,11 +171,15 @@ impl Averages {
     }
 
     /// Takes the weights after the step that the trainer has just completed.
-    pub fn add(&mut self, trainer: &Trainer) {
+    ///
+    /// # Errors
+    /// The weights cannot be had from the device.
+    pub fn add(&mut self, trainer: &mut Trainer) -> Result<()> {
         if !self.config.is_on() {
-            return;
+            return Ok(());
         }
         let clock = Instant::now();
+        trainer.fetch()?;
         let (step, weights) = (trainer.completed(), trainer.params().values());
         if let Some(window) = &mut self.window {
             window.add(step, weights);
@@ -185,6 +189,7 @@ impl Averages {
             None => self.begin_ema(trainer),
         }
         self.cost.taking += clock.elapsed();
+        Ok(())
     }
 
     fn begin_ema(&mut self, trainer: &Trainer) {
@@ -214,7 +219,7 @@ impl Averages {
             "snapshots": c.horizon / c.interval,
             "dtype": c.dtype.name(),
         });
-        let params = read(window.mean(), 1.0, trainer.params().specs())?;
+        let params = read(window.mean(), 1.0, trainer.specs())?;
         let dir = window_dir(&self.dir, step);
         write(&dir, trainer.model_config(), &params, tokenizer, &origin)?;
         self.finished.push(step);
@@ -240,7 +245,7 @@ impl Averages {
             "bias_correction": self.config.ema_bias_correction,
             "updates": ema.state().updates,
         });
-        let params = read(ema.accumulator(), divisor, trainer.params().specs())?;
+        let params = read(ema.accumulator(), divisor, trainer.specs())?;
         let dir = self.dir.join(EMA_DIR);
         write(&dir, trainer.model_config(), &params, tokenizer, &origin)?;
         Ok(Some(dir))
@@ -270,7 +275,7 @@ impl Averages {
         let step = trainer.completed();
         let mut records = Vec::new();
         let mut values = match self.config.is_on() {
-            true => vec![0.0; trainer.params().elements()],
+            true => vec![0.0; trainer.elements()],
             false => Vec::new(),
         };
         let record = |average, found: Evaluation, windows, from, to| AverageRecord {
@@ -339,9 +344,9 @@ impl Averages {
 
 /// The held-out loss of other weights than the engine's, which are its own again afterwards.
 fn with_weights(engine: &mut Engine, values: &mut [f32], held_out: &HeldOut) -> Result<Evaluation> {
-    engine.for_update().0.swap_with_slice(values);
+    engine.swap_weights(values)?;
     let found = held_out.evaluate(engine);
-    engine.for_update().0.swap_with_slice(values);
+    engine.swap_weights(values)?;
     found
 }
 

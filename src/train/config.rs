@@ -1,5 +1,6 @@
 //! The resolved configuration of a run: recipe first, flags over it, `--set` over both.
 
+use super::device::DeviceKind;
 use crate::average::AverageConfig;
 use crate::error::{Error, Result};
 use crate::forecast::LawConfig;
@@ -10,6 +11,7 @@ use crate::schedule::{Schedule, ScheduleSpec, Shape, Warmup};
 use crate::text::loader::LoaderConfig;
 use serde::{Deserialize, Serialize};
 use std::str::FromStr;
+use toml::Value;
 
 /// Everything that decides what a run computes. Saved in `run.toml` and in every checkpoint.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -81,6 +83,9 @@ pub struct TrainSection {
     pub grad_accumulation: usize,
     pub seed: u64,
     pub non_finite: NonFinite,
+    /// What it trains on. `auto` becomes one of the others when a run starts.
+    #[serde(default, skip_serializing_if = "DeviceKind::is_cpu")]
+    pub device: DeviceKind,
     /// What products are computed in. `auto` becomes one of the others when a run starts.
     #[serde(default)]
     pub dtype: Dtype,
@@ -88,6 +93,15 @@ pub struct TrainSection {
     /// work.
     #[serde(default)]
     pub recompute: bool,
+}
+
+impl TrainSection {
+    /// Settles what says `auto`; what the user should know about the choices.
+    pub fn resolve(&mut self) -> Vec<String> {
+        let device = self.device.resolve();
+        let dtype = self.dtype.resolve(self.device);
+        device.into_iter().chain(dtype).collect()
+    }
 }
 
 /// What a step computes in. Weights, moments, norms, softmax and sums are f32 always.
@@ -113,8 +127,20 @@ impl std::fmt::Display for Dtype {
 }
 
 impl Dtype {
-    /// Settles `auto`; what the user should know about the choice.
-    pub fn resolve(&mut self) -> Option<String> {
+    /// Settles `auto` for a device that is settled; what the user should know about the choice.
+    pub fn resolve(&mut self, device: DeviceKind) -> Option<String> {
+        if device == DeviceKind::Metal {
+            if *self == Dtype::Auto {
+                *self = Dtype::F32;
+            }
+            return None;
+        }
+        if device == DeviceKind::Cuda {
+            if *self == Dtype::Auto {
+                *self = Dtype::Bf16;
+            }
+            return None;
+        }
         let in_hardware = gemm::has_bf16();
         match (*self, in_hardware) {
             (Dtype::Auto, true) => {
@@ -320,7 +346,14 @@ impl RunConfig {
     /// The keys whose values differ between two configurations, as `section.key: here, there`,
     /// without those that only say when to save, what to keep, which averages to take, and what a law forecasts.
     pub fn differences(&self, other: &RunConfig) -> Vec<String> {
-        let (mine, theirs) = (self.to_table(), other.to_table());
+        let whole = |config: &RunConfig| {
+            let mut table = config.to_table();
+            let device = Value::from(config.train.device.to_string());
+            let train = table["train"].as_table_mut();
+            train.expect("a section").insert("device".into(), device);
+            table
+        };
+        let (mine, theirs) = (whole(self), whole(other));
         let mut list = Vec::new();
         for (section, keys) in &mine {
             // A law decides something only where it redesigns.

@@ -73,7 +73,7 @@ impl HeldOut {
         )? {
             let batch = first_rows(batch, left);
             left -= batch.rows;
-            nats += engine.loss(tokens(&batch)) * batch.targets.len() as f64;
+            nats += engine.loss(tokens(&batch))? * batch.targets.len() as f64;
             targets += batch.targets.len() as u64;
             bytes += self.bytes_of(&batch.targets);
         }

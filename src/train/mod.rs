@@ -10,6 +10,7 @@ pub mod branch;
 pub mod cached;
 pub mod checkpoint;
 pub mod config;
+pub mod device;
 pub mod evaluate;
 pub mod export;
 pub mod failures;

@@ -146,9 +146,9 @@ impl Run {
             let clock = Instant::now();
             let (_, batch) = batches.next()?;
             self.record(&batch)?;
-            let mut record = self.trainer.step(&batch);
+            let mut record = self.trainer.step(&batch)?;
             stepping += clock.elapsed();
-            self.averages.add(&self.trainer);
+            self.averages.add(&mut self.trainer)?;
             record.tokens_per_second =
                 config.tokens_per_step() as f64 / clock.elapsed().as_secs_f64();
             in_a_row = if record.skipped { in_a_row + 1 } else { 0 };
@@ -236,6 +236,7 @@ impl Run {
             cost: self.averages.cost(),
             stepping,
         };
+        self.trainer.fetch()?;
         export::write(
             &self.dir.join(FINAL_DIR),
             self.trainer.model_config(),
@@ -310,7 +311,8 @@ impl Run {
     }
 
     /// Text from the model as it is; `None` without a tokenizer or with `sample.tokens` 0.
-    fn sample(&self) -> Result<Option<SampleRecord>> {
+    fn sample(&mut self) -> Result<Option<SampleRecord>> {
+        self.trainer.fetch()?;
         let s = &self.trainer.config().sample;
         let Some(tokenizer) = self.source.tokenizer.as_ref().filter(|_| s.tokens > 0) else {
             return Ok(None);
@@ -344,6 +346,7 @@ impl Run {
 
     pub(super) fn save(&mut self) -> Result<PathBuf> {
         self.metrics.sync()?;
+        self.trainer.fetch_all()?;
         let law = self.law.as_mut().map(Live::state);
         let config = self.trainer.config();
         let dir = checkpoint::save(

@@ -55,7 +55,7 @@ impl Run {
             check_same_tokenizer((dir, &of_model), (source.dataset.dir(), of_data))?;
         }
         let mut notices = Vec::new();
-        notices.extend(config.train.dtype.resolve());
+        notices.extend(config.train.resolve());
         // Everything that can be wrong with the input is found before the directory exists.
         let trainer = new_trainer(&config, &source, options.init_from.as_deref())?;
         let held_out = held_out(&config, &source)?;
@@ -110,7 +110,7 @@ impl Run {
         let branched_from = BranchedFrom::of(point)?;
         let dataset = run_file::read(&point.trunk.join(RUN_FILE))?.dataset;
         let source = reopen(dataset, &config, progress)?;
-        let mut notices: Vec<String> = config.train.dtype.resolve().into_iter().collect();
+        let mut notices: Vec<String> = config.train.resolve();
         let (trainer, point) = at_branch(&config, &source, &branched_from)?;
         let held_out = held_out(&config, &source)?;
         let dir = RunDir::create(dir)?;
@@ -165,7 +165,7 @@ impl Run {
             check_data(&was, &source)?;
         }
         let mut notices = Vec::new();
-        notices.extend(config.train.dtype.resolve());
+        notices.extend(config.train.resolve());
         // A branch has a checkpoint of its own as soon as it has begun: its trunk may go.
         let only_begun = newest.is_none() && origin.branched_from.is_some();
         let (trainer, averages, law) = match (newest, &origin.branched_from) {

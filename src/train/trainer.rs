@@ -4,11 +4,10 @@ use super::config::RunConfig;
 use super::metrics::StepRecord;
 use crate::engine::{Engine, Times, Tokens};
 use crate::error::Result;
-use crate::model::{DropoutStream, ModelConfig, Params};
-use crate::optim::{AdamW, clip_coefficient};
+use crate::model::{DropoutStream, ModelConfig, ParamSpec, Params};
+use crate::optim::AdamW;
 use crate::schedule::Schedule;
 use crate::text::loader::{MicroBatch, StepBatch};
-use std::time::Instant;
 
 /// Weights, optimiser and schedule, at some step.
 pub struct Trainer {
@@ -26,7 +25,9 @@ impl Trainer {
         let schedule = config.schedule()?;
         let optimizer = AdamW::new(config.optim.clone(), params.specs());
         let precision = config.train.dtype.precision();
-        let engine = Engine::new(&model_config, params, precision, config.train.recompute);
+        let t = &config.train;
+        let mut engine = (t.device).engine(&model_config, params, precision, t.recompute)?;
+        engine.check_room(t.batch_size, t.sequence_length)?;
         Ok(Trainer {
             config,
             model_config,
@@ -70,8 +71,36 @@ impl Trainer {
         &self.schedule
     }
 
+    /// The weights, which [`Trainer::fetch`] has brought here.
     pub fn params(&self) -> &Params {
         self.engine.params()
+    }
+
+    /// Names and shapes of the parameters.
+    pub fn specs(&self) -> &[ParamSpec] {
+        self.engine.specs()
+    }
+
+    /// How many parameters there are.
+    pub fn elements(&self) -> usize {
+        self.specs().iter().map(ParamSpec::elements).sum()
+    }
+
+    /// Brings the weights from where they are trained.
+    ///
+    /// # Errors
+    /// The device failed.
+    pub fn fetch(&mut self) -> Result<()> {
+        self.engine.fetch()
+    }
+
+    /// Brings the weights and the optimiser's state.
+    ///
+    /// # Errors
+    /// The device failed.
+    pub fn fetch_all(&mut self) -> Result<()> {
+        self.engine.fetch()?;
+        self.engine.fetch_moments(&mut self.optimizer)
     }
 
     pub fn optimizer(&self) -> &AdamW {
@@ -84,58 +113,42 @@ impl Trainer {
     }
 
     /// Where the time of the steps went so far.
-    pub fn times(&self) -> &Times {
+    pub fn times(&self) -> Times {
         self.engine.times()
     }
 
     /// Trains on one batch. The learning rate is `schedule.lr(step)` of this step, the loss the
     /// mean over all of its tokens before the update.
     ///
-    /// When loss or gradient norm is not finite, weights and moments stay as they are and the
-    /// record says `skipped`.
-    pub fn step(&mut self, batch: &StepBatch) -> StepRecord {
-        let lr = self.schedule.lr(self.step);
-        let loss = self.gradients(batch);
-        let n = self.params().elements() as f64;
-        let clock = Instant::now();
-        let grad_norm = self.optimizer.global_norm(self.engine.flat_gradients());
-        let finite = loss.is_finite() && grad_norm.is_finite();
-        self.engine
-            .times_mut()
-            .record("gradient norm", clock.elapsed(), 0.0, 4.0 * n);
-        if finite {
-            let clock = Instant::now();
-            let clip = clip_coefficient(grad_norm, self.config.optim.grad_clip);
-            let (weights, gradients) = self.engine.for_update();
-            self.optimizer.step(weights, gradients, lr, clip);
-            self.engine
-                .times_mut()
-                .record("update", clock.elapsed(), 0.0, 28.0 * n);
-        }
-        self.step += 1;
-        StepRecord {
-            step: self.step,
-            lr,
-            loss,
-            grad_norm,
-            tokens: self.step * self.config.tokens_per_step(),
-            skipped: !finite,
-            tokens_per_second: 0.0,
-        }
-    }
-
-    /// Mean loss over the batch in nats; the engine has its gradient by every parameter.
-    ///
     /// Micro-batches are of one size, so the mean of their means is the mean over all tokens, and
     /// the sum of their scaled gradients is the gradient of the large batch.
-    pub fn gradients(&mut self, batch: &StepBatch) -> f64 {
+    ///
+    /// When loss or gradient norm is not finite, weights and moments stay as they are and the
+    /// record says `skipped`.
+    ///
+    /// # Errors
+    /// The device failed.
+    pub fn step(&mut self, batch: &StepBatch) -> Result<StepRecord> {
+        let lr = self.schedule.lr(self.step);
         let (p, seed) = (self.model_config.dropout, self.config.train.seed);
-        let step = self.step;
         let numbered = batch.micro_batches.iter().enumerate();
-        self.engine.gradients(numbered.map(|(i, micro)| {
-            let dropout = DropoutStream::new(p, seed, step, i as u64);
-            (tokens(micro), dropout)
-        }))
+        let micro_batches: Vec<(Tokens, DropoutStream)> = numbered
+            .map(|(i, micro)| {
+                let dropout = DropoutStream::new(p, seed, self.step, i as u64);
+                (tokens(micro), dropout)
+            })
+            .collect();
+        let stepped = self.engine.step(&micro_batches, &mut self.optimizer, lr)?;
+        self.step += 1;
+        Ok(StepRecord {
+            step: self.step,
+            lr,
+            loss: stepped.loss,
+            grad_norm: stepped.grad_norm,
+            tokens: self.step * self.config.tokens_per_step(),
+            skipped: !stepped.finite,
+            tokens_per_second: 0.0,
+        })
     }
 }
 

@@ -9,6 +9,7 @@ use crate::cli::train::{ModelFlags, lay};
 use crate::error::{Error, Result};
 use crate::train::RunConfig;
 use crate::train::config::Dtype;
+use crate::train::device::DeviceKind;
 use crate::train::recipe::Layers;
 use std::num::NonZeroUsize;
 use toml::Value;
@@ -47,6 +48,9 @@ pub(super) struct Args {
     /// What products are computed in
     #[arg(long)]
     dtype: Option<Dtype>,
+    /// Where to train
+    #[arg(long)]
+    device: Option<DeviceKind>,
     /// Who computes the step
     #[arg(long, value_enum, default_value_t = Implementation::Lehr)]
     implementation: Implementation,
@@ -96,6 +100,8 @@ impl Args {
         ] {
             lay(&mut layers, flag, key, value.map(Value::Integer))?;
         }
+        let device = self.device.map(|d| Value::String(d.to_string()));
+        lay(&mut layers, "--device", "train.device", device)?;
         let dtype = self.dtype.map(|d| Value::String(d.to_string()));
         lay(&mut layers, "--dtype", "train.dtype", dtype)?;
         for assignment in &self.set {
@@ -117,7 +123,7 @@ pub(super) fn run(args: Args) -> Result<()> {
     if args.implementation == Implementation::Candle && config.train.dtype == Dtype::Auto {
         config.train.dtype = Dtype::F32;
     }
-    if let Some(notice) = config.train.dtype.resolve() {
+    for notice in config.train.resolve() {
         eprintln!("note  {}", wrap(&notice, 74, "      ").trim_start());
     }
     if args.implementation == Implementation::Candle && config.train.dtype == Dtype::Bf16 {

@@ -28,6 +28,13 @@ pub(super) struct Sites {
     pub(super) mlp: Site,
 }
 
+/// The gradient of the residual stream, and that gradient as an activation where products take it as one.
+#[derive(Clone, Copy)]
+pub(super) struct Stream {
+    pub(super) dx: Buf,
+    pub(super) rounded: Option<Buf>,
+}
+
 /// What the backward pass of a block reads.
 pub(super) struct Saved {
     pub(super) stats_1: Buf,
@@ -124,8 +131,15 @@ impl Builder<'_> {
         }
     }
 
-    /// Takes `dx` from the gradient of the block's result to that of its input `x`.
-    pub(super) fn backward(&mut self, b: &Block, x: Buf, saved: Saved, dx: Buf, sites: Sites) {
+    /// Takes `stream` from the gradient of the block's result to that of its input `x`.
+    pub(super) fn backward(
+        &mut self,
+        b: &Block,
+        x: Buf,
+        saved: Saved,
+        stream: Stream,
+        sites: Sites,
+    ) {
         let s = self.sizes;
         let (n, d) = (s.tokens(), s.width);
         let Saved {
@@ -138,7 +152,7 @@ impl Builder<'_> {
             pre,
         } = saved;
 
-        let dy = self.masked(dx, sites.mlp);
+        let dy = self.masked(stream, sites.mlp);
         let dpre = self.take(n * b.up.outputs, Store::Act);
         let act = match self.config.family {
             Family::Gpt2 => {
@@ -158,7 +172,7 @@ impl Builder<'_> {
             }
         };
         self.weight_gradient(act, dy, b.down, b.down_bias);
-        self.unmask(dy, dx);
+        self.unmask(dy, stream);
         self.free(pre);
         if act != pre {
             self.free(act);
@@ -170,17 +184,17 @@ impl Builder<'_> {
         let finish = FinishBack::Store { dx: normed };
         self.input_gradient(dpre, b.up, finish);
         self.free(dpre);
-        self.normalise_back(b.norm_2, middle, stats_2, normed, dx);
+        self.normalise_back(b.norm_2, middle, stats_2, normed, stream);
         self.free(normed);
         self.free(stats_2);
         self.free(middle);
 
-        let dy = self.masked(dx, sites.out);
+        let dy = self.masked(stream, sites.out);
         let dattended = self.take(attended.len, Store::Act);
         let finish = FinishBack::Store { dx: dattended };
         self.input_gradient(dy, b.out, finish);
         self.weight_gradient(attended, dy, b.out, b.out_bias);
-        self.unmask(dy, dx);
+        self.unmask(dy, stream);
         let deltas = self.take(n * s.heads, Store::F32);
         let dqkv = self.take(qkv.len, Store::Act);
         self.ops.push(Op::AttentionBack {
@@ -207,7 +221,7 @@ impl Builder<'_> {
         let finish = FinishBack::Store { dx: normed };
         self.input_gradient(dqkv, b.qkv, finish);
         self.free(dqkv);
-        self.normalise_back(b.norm_1, x, stats_1, normed, dx);
+        self.normalise_back(b.norm_1, x, stats_1, normed, stream);
         self.free(normed);
         self.free(stats_1);
     }
@@ -221,14 +235,15 @@ impl Builder<'_> {
         });
     }
 
-    fn normalise_back(&mut self, norm: Norm, x: Buf, stats: Buf, dy: Buf, dx: Buf) {
+    fn normalise_back(&mut self, norm: Norm, x: Buf, stats: Buf, dy: Buf, stream: Stream) {
         self.ops.push(Op::NormBack {
             norm,
             x,
             stats,
             dy,
-            dx,
+            dx: stream.dx,
             add: true,
+            rounded: stream.rounded,
         });
     }
 
@@ -255,17 +270,18 @@ impl Builder<'_> {
     }
 
     /// The gradient of a residual branch: the stream's, through the branch's mask if it has one.
-    fn masked(&mut self, dx: Buf, site: Site) -> Buf {
+    fn masked(&mut self, stream: Stream, site: Site) -> Buf {
         if site.is_none() {
-            return dx;
+            return stream.rounded.unwrap_or(stream.dx);
         }
-        let out = self.take(dx.len, Store::Act);
-        self.ops.push(Op::DropBack { x: dx, out, site });
+        let out = self.take(stream.dx.len, Store::Act);
+        let x = stream.dx;
+        self.ops.push(Op::DropBack { x, out, site });
         out
     }
 
-    fn unmask(&mut self, dy: Buf, dx: Buf) {
-        if dy != dx {
+    fn unmask(&mut self, dy: Buf, stream: Stream) {
+        if dy != stream.dx && Some(dy) != stream.rounded {
             self.free(dy);
         }
     }

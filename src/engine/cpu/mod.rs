@@ -4,8 +4,8 @@ mod arena;
 mod attend;
 mod products;
 
-use super::build::partials;
-use super::program::{Norm, Op, Program, Site, Span};
+use super::build::{Form, partials};
+use super::program::{Norm, Op, Program, Site, Span, Store};
 use super::times::Times;
 use crate::kernels::dropout::Mask;
 use crate::kernels::element::{Bf16, Element};
@@ -76,11 +76,19 @@ impl Cpu {
         }
     }
 
-    /// Bytes of a stored activation.
-    pub fn act_bytes(precision: Precision) -> usize {
-        match precision {
-            Precision::F32 => size_of::<f32>(),
-            Precision::Bf16 => size_of::<Bf16>(),
+    /// What programs that run here look like.
+    pub fn form(precision: Precision) -> Form {
+        Form {
+            act_bytes: match precision {
+                Precision::F32 => size_of::<f32>(),
+                Precision::Bf16 => size_of::<Bf16>(),
+            },
+            logits: Store::F32,
+            stride: 1,
+            most_logits: if cfg!(test) { 1 << 9 } else { 1 << 24 },
+            fewest_rows: if cfg!(test) { 5 } else { 256 },
+            // Products read numbers of either kind.
+            rounded: false,
         }
     }
 
@@ -209,6 +217,7 @@ impl Run<'_> {
                 dy,
                 dx,
                 add,
+                rounded: _,
             } => {
                 let norm = parameters(of, batch.weights, s.eps);
                 let partials = &mut scratch.partials[..reduce::blocks(n) * 2 * d];

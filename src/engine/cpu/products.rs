@@ -204,6 +204,7 @@ impl Run<'_> {
             logits,
             losses,
             dx,
+            ..
         } = *op
         else {
             unreachable!("not a loss");

@@ -5,7 +5,6 @@
 
 use super::{ORIGIN_FILE, WINDOW_PREFIX, window_dir};
 use crate::average::{Accumulator, AverageDtype};
-use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::model::{ModelConfig, Params, hf};
 use crate::text::tokenizer::Tokenizer;
@@ -192,13 +191,12 @@ impl Chosen {
         })?;
         let source = Source::from_dataset(&dataset, &file.config)?;
         let held_out = start::held_out(&file.config, &source)?;
-        let precision = file.config.train.dtype.precision();
+        let t = &file.config.train;
         let (_, last) = &self.models[self.models.len() - 1];
         let params = hf::read_params(last, &average.config)?;
-        let mut engine = Engine::new(&average.config, params, precision, false);
+        let mut engine = (t.device).engine(&average.config, params, t.dtype.precision(), false)?;
         let of_last = held_out.evaluate(&mut engine)?;
-        let weights = engine.for_update().0;
-        weights.copy_from_slice(average.params.values());
+        engine.swap_weights(&mut average.params.values().to_vec())?;
         Ok((held_out.evaluate(&mut engine)?, of_last))
     }
 }

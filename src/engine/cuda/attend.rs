@@ -1,0 +1,114 @@
+//! Attention: on tensor cores where the numbers are bf16 and the heads fit them.
+
+use super::device::{Argument, Launch};
+use super::run::mask;
+use super::{Cuda, Run};
+use crate::engine::program::{Buf, Op, Sizes};
+use crate::error::Result;
+
+/// As in attention/forward.cu and backward.cu.
+const WARPS: usize = 8;
+/// Queries, or keys, that a block owns.
+const ROWS: usize = 16 * WARPS;
+const KEYS: usize = 64;
+/// Of the kernels in plain.cu.
+const PLAIN_WARPS: usize = 4;
+
+/// Bytes of so many rows of a head in shared memory.
+fn rows(s: &Sizes, count: usize) -> usize {
+    count * (s.head_dim + 8) * 2
+}
+
+impl Cuda {
+    pub(super) fn attend(&mut self, run: &Run, op: &Op) -> Result<()> {
+        let s = run.program.sizes;
+        let scale = 1.0 / (s.head_dim as f32).sqrt();
+        let positions = s.positions as u32;
+        let (heads, key_heads) = (s.batch * s.heads, s.batch * s.kv_heads);
+        match *op {
+            Op::Attention {
+                qkv,
+                out,
+                log_sums,
+                site,
+            } => {
+                let arguments = [
+                    self.at(qkv).into(),
+                    positions.into(),
+                    scale.into(),
+                    mask(run, site).into(),
+                    self.at(out).into(),
+                    self.at(log_sums).into(),
+                ];
+                let shared = rows(&s, ROWS + 4 * KEYS);
+                let names = ("attention_forward", "plain_forward");
+                self.attention(&s, names, heads, shared, &arguments)
+            }
+            Op::AttentionBack {
+                qkv,
+                out,
+                log_sums,
+                dout,
+                deltas,
+                dqkv,
+                site,
+            } => {
+                self.deltas(&s, out, dout, deltas)?;
+                let arguments = [
+                    self.at(qkv).into(),
+                    self.at(dout).into(),
+                    self.at(log_sums).into(),
+                    self.at(deltas).into(),
+                    positions.into(),
+                    scale.into(),
+                    mask(run, site).into(),
+                    self.at(dqkv).into(),
+                ];
+                let queries = if s.head_dim > 64 { 32 } else { 64 };
+                let shared = rows(&s, 2 * ROWS + 4 * queries) + 16 * queries;
+                let names = ("attention_keys_back", "plain_keys_back");
+                self.attention(&s, names, key_heads, shared, &arguments)?;
+                let shared = rows(&s, 2 * ROWS + 4 * KEYS);
+                let names = ("attention_queries_back", "plain_queries_back");
+                self.attention(&s, names, heads, shared, &arguments)
+            }
+            _ => unreachable!("not attention"),
+        }
+    }
+
+    /// One of two kernels, over blocks of positions and `heads` heads.
+    fn attention(
+        &mut self,
+        s: &Sizes,
+        (on_tensor_cores, plain): (&'static str, &'static str),
+        heads: usize,
+        shared: usize,
+        arguments: &[Argument],
+    ) -> Result<()> {
+        let (kernel, warps, each, shared) = match self.tensor_cores {
+            true => (on_tensor_cores, WARPS, ROWS, shared),
+            false => (plain, PLAIN_WARPS, PLAIN_WARPS, 0),
+        };
+        self.device.launch(&Launch {
+            kernel,
+            blocks: [s.positions.div_ceil(each) as u32, heads as u32, 1],
+            threads: 32 * warps as u32,
+            shared: shared as u32,
+            arguments,
+        })
+    }
+
+    fn deltas(&mut self, s: &Sizes, out: Buf, dout: Buf, deltas: Buf) -> Result<()> {
+        let count = s.tokens() * s.heads;
+        let arguments = [
+            self.at(out).into(),
+            self.at(dout).into(),
+            (s.positions as u32).into(),
+            (count as u64).into(),
+            self.at(deltas).into(),
+        ];
+        let blocks = count.div_ceil(PLAIN_WARPS) as u32;
+        let threads = 32 * PLAIN_WARPS as u32;
+        self.launch("attention_deltas", [blocks, 1, 1], threads, &arguments)
+    }
+}

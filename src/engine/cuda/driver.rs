@@ -1,0 +1,216 @@
+//! A real device, through NVIDIA's libraries, which are found when they are asked for: the driver, NVRTC, which compiles the
+//! kernels, and cuBLASLt, which multiplies.
+
+mod blas;
+mod compile;
+mod libraries;
+
+use super::device::{Address, Device, Launch, Product};
+use crate::error::{Error, Result};
+use crate::kernels::gemm::Precision;
+use crate::model::ModelConfig;
+use blas::Blas;
+use cudarc::driver::{result, sys};
+use std::collections::HashMap;
+use std::ffi::{CString, c_void};
+
+/// The oldest that multiplies bf16: Ampere.
+const OLDEST: (i32, i32) = (8, 0);
+/// What kernels may have of shared memory without asking for more.
+const PLAIN_SHARED: u32 = 48 << 10;
+
+/// One GPU, a stream of work on it, and the kernels of one model.
+pub struct Driver {
+    name: String,
+    stream: sys::CUstream,
+    module: sys::CUmodule,
+    /// By name, with the shared memory that it may have.
+    kernels: HashMap<&'static str, (sys::CUfunction, u32)>,
+    blas: Blas,
+}
+
+impl Driver {
+    /// The first GPU, with the kernels of this model compiled for it.
+    ///
+    /// # Errors
+    /// One sentence each: no driver, no GPU, one that is too old, no compiler, no cuBLAS.
+    pub fn open(config: &ModelConfig, precision: Precision) -> Result<Driver> {
+        let (device, name, capability) = first()?;
+        let image = compile::kernels(config, precision, capability)?;
+        // SAFETY: the device is there; the context stays for the process.
+        let (stream, module) = unsafe {
+            let context = result::primary_ctx::retain(device)
+                .map_err(|e| failed("make a context on the GPU", &e))?;
+            result::ctx::set_current(context).map_err(|e| failed("use the GPU", &e))?;
+            let stream = result::stream::create(result::stream::StreamKind::NonBlocking)
+                .map_err(|e| failed("make a stream on the GPU", &e))?;
+            let module = result::module::load_data(image.as_ptr().cast())
+                .map_err(|e| failed("load the kernels, which an older driver may not take,", &e))?;
+            (stream, module)
+        };
+        Ok(Driver {
+            name,
+            stream,
+            module,
+            kernels: HashMap::new(),
+            blas: Blas::new(stream)?,
+        })
+    }
+
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// A kernel that may have so many bytes of shared memory.
+    fn kernel(&mut self, name: &'static str, shared: u32) -> Result<sys::CUfunction> {
+        let known = self.kernels.get(name).copied();
+        let (function, allowed) = match known {
+            Some(known) => known,
+            None => {
+                let symbol = CString::new(name).expect("a name");
+                // SAFETY: the module is loaded.
+                let function = unsafe { result::module::get_function(self.module, symbol) };
+                (function.map_err(|e| failed(name, &e))?, PLAIN_SHARED)
+            }
+        };
+        if shared > allowed {
+            let attribute =
+                sys::CUfunction_attribute_enum::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
+            // SAFETY: a function of the module.
+            unsafe { result::function::set_function_attribute(function, attribute, shared as i32) }
+                .map_err(|e| failed("have as much shared memory as attention takes", &e))?;
+        }
+        self.kernels.insert(name, (function, allowed.max(shared)));
+        Ok(function)
+    }
+}
+
+impl Device for Driver {
+    fn allocate(&mut self, bytes: usize) -> Result<Address> {
+        // SAFETY: a context is current; what is allocated is cleared before anything reads it.
+        unsafe {
+            let at = result::malloc_sync(bytes).map_err(|e| no_room(&self.name, bytes, &e))?;
+            let address = Address(at);
+            self.clear(address, bytes)?;
+            Ok(address)
+        }
+    }
+
+    fn free(&mut self, at: Address) {
+        // SAFETY: waits for what is under way; allocated above. A failure would be told by what comes next.
+        let _ = unsafe { result::free_sync(at.0) };
+    }
+
+    fn write(&mut self, to: Address, bytes: &[u8]) -> Result<()> {
+        // SAFETY: the engine writes into what it allocated; pageable memory has been copied when this returns.
+        unsafe { result::memcpy_htod_async(to.0, bytes, self.stream) }
+            .map_err(|e| failed("copy to the GPU", &e))
+    }
+
+    fn room(&mut self) -> Option<usize> {
+        result::mem_get_info().ok().map(|(free, _)| free)
+    }
+
+    fn read(&mut self, from: Address, bytes: &mut [u8]) -> Result<()> {
+        // SAFETY: the engine reads what it allocated, and waits here until it is there.
+        unsafe {
+            result::memcpy_dtoh_async(bytes, from.0, self.stream)
+                .and_then(|()| result::stream::synchronize(self.stream))
+        }
+        .map_err(|e| failed("finish what the GPU was asked for", &e))
+    }
+
+    fn clear(&mut self, at: Address, bytes: usize) -> Result<()> {
+        // SAFETY: as above.
+        unsafe { result::memset_d8_async(at.0, 0, bytes, self.stream) }
+            .map_err(|e| failed("clear memory of the GPU", &e))
+    }
+
+    fn launch(&mut self, launch: &Launch) -> Result<()> {
+        let function = self.kernel(launch.kernel, launch.shared)?;
+        let mut arguments: Vec<*mut c_void> = (launch.arguments.iter())
+            .map(|a| a.as_ptr().cast_mut().cast())
+            .collect();
+        let [x, y, z] = launch.blocks;
+        let threads = (launch.threads, 1, 1);
+        // SAFETY: the arguments are the kernel's, as the emulated device holds them against it; they are copied here.
+        unsafe {
+            result::launch_kernel(
+                function,
+                (x, y, z),
+                threads,
+                launch.shared,
+                self.stream,
+                &mut arguments,
+            )
+        }
+        .map_err(|e| failed(launch.kernel, &e))
+    }
+
+    fn multiply(&mut self, product: &Product) -> Result<()> {
+        self.blas.multiply(product)
+    }
+}
+
+/// The name of the GPU that [`Driver::open`] would take.
+///
+/// # Errors
+/// As there.
+pub fn usable() -> Result<String> {
+    Ok(first()?.1)
+}
+
+/// The first GPU, its name and its compute capability.
+fn first() -> Result<(sys::CUdevice, String, (i32, i32))> {
+    libraries::find()?;
+    result::init().map_err(|e| failed("start the CUDA driver", &e))?;
+    let count = result::device::get_count().unwrap_or(0);
+    if count == 0 {
+        return Err(Error::input(
+            "there is no GPU that CUDA can see (look at CUDA_VISIBLE_DEVICES); train with --device cpu",
+        ));
+    }
+    let device = result::device::get(0).map_err(|e| failed("open the GPU", &e))?;
+    let name = result::device::get_name(device).unwrap_or_else(|_| "GPU".into());
+    let capability = capability(device)?;
+    if capability < OLDEST {
+        return Err(Error::input(format!(
+            "{name} has compute capability {}.{}, and the kernels take {}.{} or newer; train with --device cpu",
+            capability.0, capability.1, OLDEST.0, OLDEST.1
+        )));
+    }
+    Ok((device, name, capability))
+}
+
+fn capability(device: sys::CUdevice) -> Result<(i32, i32)> {
+    use sys::CUdevice_attribute_enum as Attribute;
+    let of = |attribute| {
+        // SAFETY: the device is there.
+        unsafe { result::device::get_attribute(device, attribute) }
+            .map_err(|e| failed("ask the GPU what it is", &e))
+    };
+    Ok((
+        of(Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR)?,
+        of(Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR)?,
+    ))
+}
+
+fn no_room(name: &str, bytes: usize, e: &result::DriverError) -> Error {
+    if e.0 != sys::CUresult::CUDA_ERROR_OUT_OF_MEMORY {
+        return failed("allocate memory on the GPU", e);
+    }
+    let gib = |bytes: usize| bytes as f64 / f64::from(1 << 30);
+    let (free, total) = result::mem_get_info().unwrap_or_default();
+    Error::input(format!(
+        "{name} has no room for {:.2} GiB more: {:.2} of its {:.1} GiB are free; take smaller --batch-size with more --grad-accumulation, --recompute, or --dtype bf16",
+        gib(bytes),
+        gib(free),
+        gib(total)
+    ))
+}
+
+fn failed(doing: &str, e: &result::DriverError) -> Error {
+    let why = e.error_string().ok();
+    let why = why.map_or("unknown".into(), |s| s.to_string_lossy().into_owned());
+    Error::backend(format!("the GPU could not {doing}: {why} ({:?})", e.0))
+}

@@ -1,0 +1,208 @@
+//! Products through cuBLASLt; what was found out about a shape is kept.
+
+use crate::engine::cuda::device::{Address, Number, Operand, Product};
+use crate::error::{Error, Result};
+use cudarc::cublaslt::{result, sys};
+use cudarc::driver::sys::CUstream;
+use std::collections::HashMap;
+use std::ffi::c_void;
+
+/// What cuBLASLt may use beside the operands: what NVIDIA recommends for Hopper.
+const WORKSPACE: usize = 32 << 20;
+
+/// A product without its addresses.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+struct Shape {
+    sizes: [usize; 3],
+    strides: [usize; 3],
+    transposed: [bool; 2],
+    numbers: [Number; 2],
+    adds: bool,
+    bias: bool,
+    /// Of a, b, c and d, in bytes.
+    alignments: [u32; 4],
+}
+
+/// How a shape is multiplied.
+struct Plan {
+    description: sys::cublasLtMatmulDesc_t,
+    layouts: [sys::cublasLtMatrixLayout_t; 3],
+    algorithm: sys::cublasLtMatmulAlgo_t,
+}
+
+pub struct Blas {
+    handle: sys::cublasLtHandle_t,
+    stream: CUstream,
+    workspace: u64,
+    plans: HashMap<Shape, Plan>,
+}
+
+impl Blas {
+    pub fn new(stream: CUstream) -> Result<Blas> {
+        // SAFETY: a context is current.
+        let workspace = unsafe { cudarc::driver::result::malloc_sync(WORKSPACE) };
+        Ok(Blas {
+            handle: result::create_handle().map_err(|e| failed("begin", &e))?,
+            stream,
+            workspace: workspace
+                .map_err(|e| Error::backend(format!("no room for cuBLASLt's workspace: {e:?}")))?,
+            plans: HashMap::new(),
+        })
+    }
+
+    pub fn multiply(&mut self, p: &Product) -> Result<()> {
+        let shape = shape(p);
+        if !self.plans.contains_key(&shape) {
+            let plan = self.plan(p, &shape)?;
+            self.plans.insert(shape, plan);
+        }
+        let plan = &self.plans[&shape];
+        let (alpha, beta) = (1.0f32, if p.c.is_some() { 1.0f32 } else { 0.0 });
+        let pointer = |at: Address| at.0 as *const c_void;
+        let [a, b, d] = plan.layouts;
+        // SAFETY: the engine's operands are as large as the product says, which the emulated device checks.
+        unsafe {
+            if let Some(bias) = p.bias {
+                let attribute =
+                    sys::cublasLtMatmulDescAttributes_t::CUBLASLT_MATMUL_DESC_BIAS_POINTER;
+                describe(plan.description, attribute, &bias.0)?;
+            }
+            result::matmul(
+                self.handle,
+                plan.description,
+                (&raw const alpha).cast(),
+                (&raw const beta).cast(),
+                pointer(p.a.at),
+                a,
+                pointer(p.b.at),
+                b,
+                pointer(p.c.unwrap_or(p.d)),
+                d,
+                p.d.0 as *mut c_void,
+                d,
+                &plan.algorithm,
+                self.workspace as *mut c_void,
+                WORKSPACE,
+                self.stream.cast(),
+            )
+        }
+        .map_err(|e| failed("multiply", &e))
+    }
+
+    fn plan(&self, p: &Product, shape: &Shape) -> Result<Plan> {
+        use sys::cublasLtMatmulDescAttributes_t as Attribute;
+        use sys::cublasLtMatmulPreferenceAttributes_t as Preference;
+        // Sums of f32 in f32 all through: TF32 would be another precision.
+        let compute = sys::cublasComputeType_t::CUBLAS_COMPUTE_32F;
+        let description = result::create_matmul_desc(compute, sys::cudaDataType_t::CUDA_R_32F)
+            .map_err(|e| failed("describe a product", &e))?;
+        // CUBLAS_OP_N and CUBLAS_OP_T.
+        let operation = |of: Operand| i32::from(of.transposed);
+        let layout = |number: Number, rows: usize, columns: usize, stride: usize| {
+            result::create_matrix_layout(kind(number), rows as u64, columns as u64, stride as i64)
+                .map_err(|e| failed("describe a matrix", &e))
+        };
+        let operand = |of: Operand, rows: usize, columns: usize| match of.transposed {
+            true => layout(p.number, columns, rows, of.stride),
+            false => layout(p.number, rows, columns, of.stride),
+        };
+        let a = operand(p.a, p.m, p.k)?;
+        let b = operand(p.b, p.k, p.n)?;
+        let d = layout(p.d_number, p.m, p.n, p.d_stride)?;
+        // SAFETY: all of these were made above; the preference is destroyed once.
+        unsafe {
+            describe(
+                description,
+                Attribute::CUBLASLT_MATMUL_DESC_TRANSA,
+                &operation(p.a),
+            )?;
+            describe(
+                description,
+                Attribute::CUBLASLT_MATMUL_DESC_TRANSB,
+                &operation(p.b),
+            )?;
+            if p.bias.is_some() {
+                let epilogue = sys::cublasLtEpilogue_t::CUBLASLT_EPILOGUE_BIAS;
+                describe(
+                    description,
+                    Attribute::CUBLASLT_MATMUL_DESC_EPILOGUE,
+                    &epilogue,
+                )?;
+                let number = kind(p.d_number);
+                describe(
+                    description,
+                    Attribute::CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE,
+                    &number,
+                )?;
+            }
+            let wanted = result::create_matmul_pref().map_err(|e| failed("prefer", &e))?;
+            let prefer = |attribute, value: *const c_void, bytes| {
+                result::set_matmul_pref_attribute(wanted, attribute, value, bytes)
+                    .map_err(|e| failed("prefer", &e))
+            };
+            let room = WORKSPACE;
+            let most = Preference::CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES;
+            prefer(most, (&raw const room).cast(), size_of::<usize>())?;
+            for (attribute, alignment) in [
+                Preference::CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES,
+                Preference::CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES,
+                Preference::CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES,
+                Preference::CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES,
+            ]
+            .into_iter()
+            .zip(&shape.alignments)
+            {
+                prefer(attribute, (&raw const *alignment).cast(), 4)?;
+            }
+            let found =
+                result::get_matmul_algo_heuristic(self.handle, description, a, b, d, d, wanted);
+            let _ = result::destroy_matmul_pref(wanted);
+            let found =
+                found.map_err(|e| failed(&format!("multiply {} × {} × {}", p.m, p.n, p.k), &e))?;
+            Ok(Plan {
+                description,
+                layouts: [a, b, d],
+                algorithm: found.algo,
+            })
+        }
+    }
+}
+
+fn shape(p: &Product) -> Shape {
+    let alignment = |at: Address| 1u32 << at.0.trailing_zeros().min(8);
+    Shape {
+        sizes: [p.m, p.n, p.k],
+        strides: [p.a.stride, p.b.stride, p.d_stride],
+        transposed: [p.a.transposed, p.b.transposed],
+        numbers: [p.number, p.d_number],
+        adds: p.c.is_some(),
+        bias: p.bias.is_some(),
+        alignments: [p.a.at, p.b.at, p.c.unwrap_or(p.d), p.d].map(alignment),
+    }
+}
+
+fn kind(number: Number) -> sys::cudaDataType_t {
+    match number {
+        Number::F32 => sys::cudaDataType_t::CUDA_R_32F,
+        Number::Bf16 => sys::cudaDataType_t::CUDA_R_16BF,
+    }
+}
+
+/// # Safety
+/// The description is there, and the attribute is of this type.
+unsafe fn describe<T>(
+    description: sys::cublasLtMatmulDesc_t,
+    attribute: sys::cublasLtMatmulDescAttributes_t,
+    value: &T,
+) -> Result<()> {
+    let value: *const T = value;
+    // SAFETY: the caller's word.
+    unsafe {
+        result::set_matmul_desc_attribute(description, attribute, value.cast(), size_of::<T>())
+    }
+    .map_err(|e| failed("describe a product", &e))
+}
+
+fn failed(doing: &str, e: &result::CublasError) -> Error {
+    Error::backend(format!("cuBLASLt could not {doing}: {:?}", e.0))
+}

@@ -1,0 +1,231 @@
+//! A device on the processor, for tests: kernels compiled by the system's C++ compiler under kernels/emulated.hpp, memory of
+//! the host's, products in plain loops.
+
+use super::device::{Address, Device, Launch, Number, Operand, Product};
+use super::sources;
+use crate::error::{Error, Result};
+use crate::kernels::element::{Bf16, Element};
+use crate::kernels::gemm::Precision;
+use crate::model::ModelConfig;
+use rayon::prelude::*;
+use std::collections::HashMap;
+use std::ffi::{CString, c_void};
+use std::path::Path;
+use std::process::Command;
+
+type Kernel = unsafe extern "C" fn(*const u32, u32, u32, *mut *mut c_void);
+
+pub struct Emulated {
+    kernels: HashMap<String, Kernel>,
+    /// What was allocated, by address.
+    memory: HashMap<u64, Vec<Aligned>>,
+    /// What it says that it has left.
+    pub room: Option<usize>,
+}
+
+/// 256 bytes, of which only the address is used here.
+#[derive(Clone)]
+#[repr(align(256))]
+struct Aligned {
+    _bytes: [u8; 256],
+}
+
+/// Whether there is a compiler; says so where there is none.
+pub fn there_is_a_compiler() -> bool {
+    let found = Command::new("c++").arg("--version").output().is_ok();
+    if !found {
+        eprintln!("skipped: no c++, which makes the kernels of the emulated device");
+    }
+    found
+}
+
+impl Emulated {
+    pub fn new(config: &ModelConfig, precision: Precision) -> Emulated {
+        let text = sources::text(config, precision);
+        let names: Vec<&str> = (text.split("KERNEL void ").skip(1))
+            .map(|rest| rest.split('(').next().unwrap())
+            .collect();
+        let defines = sources::constants(config, precision);
+        let defines = defines
+            .iter()
+            .map(|(name, x)| format!("#define {name} {x}\n"));
+        let exports = names.iter().map(|name| format!("EXPORT({name})\n"));
+        let all = format!(
+            "#define EMULATED\n{}{}{text}{}",
+            defines.collect::<String>(),
+            include_str!("../../kernels/emulated.hpp"),
+            exports.collect::<String>()
+        );
+        let dir = tempfile::tempdir().unwrap();
+        let library = compile(dir.path(), &all);
+        let path = CString::new(library.to_str().unwrap()).unwrap();
+        // SAFETY: a library that was just made, which stays loaded for good.
+        let handle = unsafe { libc::dlopen(path.as_ptr(), libc::RTLD_NOW | libc::RTLD_LOCAL) };
+        assert!(!handle.is_null(), "the kernels load");
+        let find = |name: &&str| {
+            let symbol = CString::new(format!("launch_{name}")).unwrap();
+            // SAFETY: EXPORT gives it this type.
+            let kernel = unsafe {
+                let found = libc::dlsym(handle, symbol.as_ptr());
+                assert!(!found.is_null(), "{name}");
+                std::mem::transmute::<*mut c_void, Kernel>(found)
+            };
+            (name.to_string(), kernel)
+        };
+        Emulated {
+            kernels: names.iter().map(find).collect(),
+            memory: HashMap::new(),
+            room: None,
+        }
+    }
+
+    /// Whether all of these bytes lie in one allocation.
+    fn check(&self, at: Address, bytes: usize) {
+        let inside = self.memory.iter().any(|(start, block)| {
+            *start <= at.0 && at.0 + bytes as u64 <= start + 256 * block.len() as u64
+        });
+        assert!(inside, "{bytes} bytes at {at:?} are not all allocated");
+    }
+
+    fn matrix(&self, of: Operand, number: Number, rows: usize, columns: usize) -> Vec<f32> {
+        // What the operand holds is the transpose of what it stands for.
+        let (down, across) = match of.transposed {
+            true => (columns, rows),
+            false => (rows, columns),
+        };
+        self.check(of.at, number.bytes() * (of.stride * (across - 1) + down));
+        let read = |i: usize| {
+            let at = of.at.after(i * number.bytes()).0;
+            // SAFETY: inside an allocation.
+            unsafe {
+                match number {
+                    Number::F32 => *(at as *const f32),
+                    Number::Bf16 => Bf16(*(at as *const u16)).to_f32(),
+                }
+            }
+        };
+        let at = |row: usize, column: usize| match of.transposed {
+            true => read(row * of.stride + column),
+            false => read(column * of.stride + row),
+        };
+        (0..rows)
+            .flat_map(|row| (0..columns).map(move |column| (row, column)))
+            .map(|(row, column)| at(row, column))
+            .collect()
+    }
+}
+
+fn compile(dir: &Path, text: &str) -> std::path::PathBuf {
+    let (source, library) = (dir.join("kernels.cpp"), dir.join("kernels.so"));
+    std::fs::write(&source, text).unwrap();
+    let done = Command::new("c++")
+        .args(["-std=c++17", "-O1", "-w", "-fPIC", "-shared", "-o"])
+        .args([&library, &source])
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&done.stderr);
+    assert!(done.status.success(), "the kernels compile:\n{said}");
+    library
+}
+
+impl Device for Emulated {
+    fn allocate(&mut self, bytes: usize) -> Result<Address> {
+        let block = vec![Aligned { _bytes: [0; 256] }; bytes.div_ceil(256).max(1)];
+        let at = block.as_ptr() as u64;
+        self.memory.insert(at, block);
+        Ok(Address(at))
+    }
+
+    fn room(&mut self) -> Option<usize> {
+        self.room
+    }
+
+    fn free(&mut self, at: Address) {
+        assert!(self.memory.remove(&at.0).is_some(), "freed once");
+    }
+
+    fn write(&mut self, to: Address, bytes: &[u8]) -> Result<()> {
+        self.check(to, bytes.len());
+        // SAFETY: inside an allocation.
+        unsafe { std::ptr::copy(bytes.as_ptr(), to.0 as *mut u8, bytes.len()) };
+        Ok(())
+    }
+
+    fn read(&mut self, from: Address, bytes: &mut [u8]) -> Result<()> {
+        self.check(from, bytes.len());
+        // SAFETY: inside an allocation.
+        unsafe { std::ptr::copy(from.0 as *const u8, bytes.as_mut_ptr(), bytes.len()) };
+        Ok(())
+    }
+
+    fn clear(&mut self, at: Address, bytes: usize) -> Result<()> {
+        self.write(at, &vec![0; bytes])
+    }
+
+    fn launch(&mut self, launch: &Launch) -> Result<()> {
+        let kernel = self.kernels.get(launch.kernel);
+        let kernel = kernel.ok_or_else(|| Error::input(format!("no {}", launch.kernel)))?;
+        let mut arguments: Vec<*mut c_void> = (launch.arguments.iter())
+            .map(|a| a.as_ptr().cast_mut().cast())
+            .collect();
+        // SAFETY: the launches of this engine fit its kernels, which is what is tested.
+        unsafe {
+            kernel(
+                launch.blocks.as_ptr(),
+                launch.threads,
+                launch.shared,
+                arguments.as_mut_ptr(),
+            );
+        }
+        Ok(())
+    }
+
+    fn multiply(&mut self, p: &Product) -> Result<()> {
+        let a = self.matrix(p.a, p.number, p.m, p.k);
+        // Columns of b one after the other.
+        let b = Operand {
+            transposed: !p.b.transposed,
+            ..p.b
+        };
+        let b = self.matrix(b, p.number, p.n, p.k);
+        let bytes = p.d_number.bytes();
+        let whole = bytes * (p.d_stride * (p.n - 1) + p.m);
+        self.check(p.d, whole);
+        let read = |at: Address, i: usize| {
+            // SAFETY: checked below and above.
+            unsafe {
+                match p.d_number {
+                    Number::F32 => *((at.0 as *const f32).add(i)),
+                    Number::Bf16 => Bf16(*((at.0 as *const u16).add(i))).to_f32(),
+                }
+            }
+        };
+        if let Some(c) = p.c {
+            self.check(c, whole);
+        }
+        if let Some(bias) = p.bias {
+            self.check(bias, bytes * p.m);
+        }
+        let sums: Vec<f32> = (0..p.n * p.m)
+            .into_par_iter()
+            .map(|i| {
+                let (column, row) = (i / p.m, i % p.m);
+                let pairs = a[row * p.k..][..p.k].iter().zip(&b[column * p.k..][..p.k]);
+                let mut sum: f32 = pairs.map(|(a, b)| a * b).sum();
+                sum += p.c.map_or(0.0, |c| read(c, column * p.d_stride + row));
+                sum + p.bias.map_or(0.0, |bias| read(bias, row))
+            })
+            .collect();
+        for (i, sum) in sums.into_iter().enumerate() {
+            let at = i / p.m * p.d_stride + i % p.m;
+            // SAFETY: checked above.
+            unsafe {
+                match p.d_number {
+                    Number::F32 => *((p.d.0 as *mut f32).add(at)) = sum,
+                    Number::Bf16 => *((p.d.0 as *mut u16).add(at)) = Bf16::from_f32(sum).0,
+                }
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,56 @@
+//! The kernels as text, and the constants that they are compiled with.
+
+use crate::kernels::gemm::Precision;
+use crate::model::ModelConfig;
+
+/// Rows of logits are a multiple of this many numbers long, so that they begin where products like them to.
+pub const LOGITS_STRIDE: usize = 64;
+
+/// In the order in which they are compiled.
+const SOURCES: &[&str] = &[
+    include_str!("../../kernels/device.cuh"),
+    include_str!("../../kernels/table.cu"),
+    include_str!("../../kernels/norm.cu"),
+    include_str!("../../kernels/reduce.cu"),
+    include_str!("../../kernels/activation.cu"),
+    include_str!("../../kernels/finish.cu"),
+    include_str!("../../kernels/rope.cu"),
+    include_str!("../../kernels/loss.cu"),
+    include_str!("../../kernels/update.cu"),
+    include_str!("../../kernels/attention/plain.cu"),
+];
+
+/// What tensor cores take.
+const ON_TENSOR_CORES: &[&str] = &[
+    include_str!("../../kernels/mma.cuh"),
+    include_str!("../../kernels/attention/forward.cu"),
+    include_str!("../../kernels/attention/backward.cu"),
+];
+
+/// Whether attention runs on tensor cores.
+pub fn attends_on_tensor_cores(config: &ModelConfig, precision: Precision) -> bool {
+    precision == Precision::Bf16 && config.head_dim.is_multiple_of(16) && config.head_dim <= 128
+}
+
+/// All of the kernels of a model.
+pub fn text(config: &ModelConfig, precision: Precision) -> String {
+    let mut all = SOURCES.to_vec();
+    if attends_on_tensor_cores(config, precision) {
+        all.extend(ON_TENSOR_CORES);
+    }
+    all.join("\n")
+}
+
+/// Names and values of the constants, as `-D` has them.
+pub fn constants(config: &ModelConfig, precision: Precision) -> Vec<(&'static str, usize)> {
+    vec![
+        ("ACT_BF16", usize::from(precision == Precision::Bf16)),
+        ("WIDTH", config.n_embd),
+        ("HEADS", config.n_head),
+        ("KV_HEADS", config.n_kv_head),
+        ("HEAD_DIM", config.head_dim),
+        ("MLP", config.intermediate_size),
+        ("VOCAB", config.vocab_size),
+        ("LOGITS", config.vocab_size.next_multiple_of(LOGITS_STRIDE)),
+    ]
+}

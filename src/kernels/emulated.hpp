@@ -1,0 +1,315 @@
+// The device on a processor: every thread of a block is a fibre, a barrier and whatever a warp does together hand over to
+// the next one. Slow, exact about who sees what when, and enough to hold every kernel against its oracle where there is no
+// device. Blocks run one after the other.
+#include <math.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <ucontext.h>
+#include <utility>
+#include <vector>
+
+typedef uint16_t u16;
+typedef uint32_t u32;
+typedef unsigned long long u64;
+#define KERNEL extern "C"
+#define DEVICE static inline
+#define SHARED static
+#define DYNAMIC_SHARED(type, name) type *name = (type *)emulated::dynamic_shared
+#define __restrict__
+
+struct float4 {
+    float x, y, z, w;
+};
+struct uint2 {
+    u32 x, y;
+};
+static inline float4 make_float4(float x, float y, float z, float w) { return float4{x, y, z, w}; }
+static inline uint2 make_uint2(u32 x, u32 y) { return uint2{x, y}; }
+
+namespace emulated {
+
+struct Index {
+    u32 x, y, z;
+};
+
+const int LANES = 32;
+const size_t STACK = 256 << 10;
+
+// What the lanes of a warp do together: each leaves its part, the last one does the work for all.
+struct Together {
+    int arrived = 0;
+    unsigned turn = 0;
+    const void *in[LANES];
+    void *out[LANES];
+};
+
+struct Fibre {
+    ucontext_t start;
+    jmp_buf here;
+    bool begun = false, done = false;
+    Index thread;
+};
+
+static Index grid, block, block_at;
+static std::vector<Fibre> fibres;
+static std::vector<char> stacks;
+static std::vector<Together> warps;
+static std::vector<char> shared_memory;
+static char *dynamic_shared;
+static Fibre *current;
+static jmp_buf scheduler;
+static unsigned barrier_turn, waiting, alive;
+static void (*body)(void *);
+static void *body_arguments;
+
+static void yield() {
+    if (!_setjmp(current->here)) _longjmp(scheduler, 1);
+}
+
+static void enter() {
+    body(body_arguments);
+    current->done = true;
+    alive--;
+    if (alive && waiting == alive) {
+        waiting = 0;
+        barrier_turn++;
+    }
+    _longjmp(scheduler, 1);
+}
+
+static void barrier_all() {
+    unsigned turn = barrier_turn;
+    if (++waiting == alive) {
+        waiting = 0;
+        barrier_turn++;
+    }
+    while (turn == barrier_turn) yield();
+}
+
+// `work` sees what every lane of the warp left, and gives each its own.
+template <typename In, typename Out, typename Work>
+static Out together(const In &in, Work work) {
+    Out out;
+    u32 index = current->thread.x;
+    Together &warp = warps[index / LANES];
+    warp.in[index % LANES] = &in;
+    warp.out[index % LANES] = &out;
+    unsigned turn = warp.turn;
+    if (++warp.arrived == LANES) {
+        work((const In *const *)warp.in, (Out *const *)warp.out);
+        warp.arrived = 0;
+        warp.turn++;
+    }
+    while (turn == warp.turn) yield();
+    return out;
+}
+
+static void run_block(u32 threads) {
+    fibres.assign(threads, Fibre());
+    stacks.resize(threads * STACK);
+    warps.assign(threads / LANES, Together());
+    alive = threads;
+    waiting = 0;
+    for (u32 i = 0; i < threads; i++) {
+        Fibre &f = fibres[i];
+        f.thread = Index{i, 0, 0};
+        getcontext(&f.start);
+        f.start.uc_stack.ss_sp = &stacks[i * STACK];
+        f.start.uc_stack.ss_size = STACK;
+        f.start.uc_link = nullptr;
+        makecontext(&f.start, enter, 0);
+    }
+    static u32 i;
+    static bool moved;
+    while (alive) {
+        for (i = 0; i < threads; i++) {
+            if (fibres[i].done) continue;
+            current = &fibres[i];
+            if (!_setjmp(scheduler)) {
+                if (current->begun) _longjmp(current->here, 1);
+                current->begun = true;
+                setcontext(&current->start);
+            }
+        }
+    }
+    (void)moved;
+}
+
+template <typename... A, size_t... I>
+static void call(void (*kernel)(A...), void **arguments, std::index_sequence<I...>) {
+    kernel(*(A *)arguments[I]...);
+}
+
+template <typename... A>
+static void launch(void (*kernel)(A...), const u32 *blocks, u32 threads, u32 shared, void **arguments) {
+    struct Call {
+        void (*kernel)(A...);
+        void **arguments;
+    } of = {kernel, arguments};
+    body = [](void *of) {
+        Call *c = (Call *)of;
+        call(c->kernel, c->arguments, std::index_sequence_for<A...>());
+    };
+    body_arguments = &of;
+    shared_memory.assign(shared + 64, (char)0xff);
+    dynamic_shared = (char *)(((uintptr_t)shared_memory.data() + 63) & ~(uintptr_t)63);
+    grid = Index{blocks[0], blocks[1], blocks[2]};
+    block = Index{threads, 1, 1};
+    for (u32 z = 0; z < grid.z; z++)
+        for (u32 y = 0; y < grid.y; y++)
+            for (u32 x = 0; x < grid.x; x++) {
+                block_at = Index{x, y, z};
+                run_block(threads);
+            }
+}
+
+} // namespace emulated
+
+#define threadIdx (emulated::current->thread)
+#define blockIdx (emulated::block_at)
+#define blockDim (emulated::block)
+#define gridDim (emulated::grid)
+
+// A kernel that can be launched by name from outside.
+#define EXPORT(name)                                                                                                          \
+    extern "C" void launch_##name(const u32 *blocks, u32 threads, u32 shared, void **arguments) {                             \
+        emulated::launch(name, blocks, threads, shared, arguments);                                                           \
+    }
+
+DEVICE u32 bits_of(float x) {
+    u32 y;
+    memcpy(&y, &x, 4);
+    return y;
+}
+
+DEVICE float float_of(u32 x) {
+    float y;
+    memcpy(&y, &x, 4);
+    return y;
+}
+
+DEVICE u16 to_bf16(float x) {
+    u32 bits = bits_of(x);
+    if (x != x) return 0x7fff;
+    return (u16)((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
+}
+
+DEVICE u32 to_bf16_pair(float low, float high) { return (u32)to_bf16(low) | (u32)to_bf16(high) << 16; }
+DEVICE void barrier() { emulated::barrier_all(); }
+DEVICE float exponential(float x) { return expf(x); }
+DEVICE float power_of_two(float x) { return exp2f(x); }
+
+struct Shuffled {
+    float x;
+    int lane;
+};
+
+DEVICE float shuffle(float x, int lane) {
+    Shuffled in = {x, lane};
+    return emulated::together<Shuffled, float>(in, [](const Shuffled *const *in, float *const *out) {
+        for (int l = 0; l < emulated::LANES; l++) *out[l] = in[in[l]->lane]->x;
+    });
+}
+
+DEVICE float shuffle_xor(float x, int lanes) { return shuffle(x, (int)(threadIdx.x % emulated::LANES) ^ lanes); }
+
+struct Matrices {
+    u32 r[4];
+};
+
+template <bool transposed>
+static Matrices load_four(const u16 *row) {
+    return emulated::together<const u16 *, Matrices>(row, [](const u16 *const *const *in, Matrices *const *out) {
+        for (int l = 0; l < emulated::LANES; l++)
+            for (int m = 0; m < 4; m++) {
+                u16 pair[2];
+                for (int k = 0; k < 2; k++) {
+                    int row = l / 4, column = 2 * (l % 4) + k;
+                    pair[k] = transposed ? (*in[8 * m + column])[row] : (*in[8 * m + row])[column];
+                }
+                out[l]->r[m] = (u32)pair[0] | (u32)pair[1] << 16;
+            }
+    });
+}
+
+DEVICE void load_matrices(u32 r[4], const u16 *row) { memcpy(r, load_four<false>(row).r, 16); }
+DEVICE void load_matrices_transposed(u32 r[4], const u16 *row) { memcpy(r, load_four<true>(row).r, 16); }
+
+struct Operands {
+    float sum[4];
+    u32 a[4], b[2];
+};
+
+struct Sums {
+    float at[4];
+};
+
+DEVICE float half_of(u32 pair, int k) { return float_of(k ? pair & 0xffff0000u : pair << 16); }
+
+DEVICE void multiply(float sum[4], const u32 a[4], u32 b0, u32 b1) {
+    Operands own;
+    memcpy(own.sum, sum, 16);
+    memcpy(own.a, a, 16);
+    own.b[0] = b0;
+    own.b[1] = b1;
+    Sums s = emulated::together<Operands, Sums>(own, [](const Operands *const *in, Sums *const *out) {
+        float left[16][16], right[16][8];
+        for (int l = 0; l < emulated::LANES; l++)
+            for (int i = 0; i < 4; i++)
+                for (int k = 0; k < 2; k++) {
+                    left[l / 4 + i % 2 * 8][2 * (l % 4) + k + i / 2 * 8] = half_of(in[l]->a[i], k);
+                    if (i < 2) right[2 * (l % 4) + k + i * 8][l / 4] = half_of(in[l]->b[i], k);
+                }
+        for (int l = 0; l < emulated::LANES; l++)
+            for (int i = 0; i < 4; i++) {
+                int row = l / 4 + i / 2 * 8, column = 2 * (l % 4) + i % 2;
+                float sum = in[l]->sum[i];
+                for (int k = 0; k < 16; k++) sum += left[row][k] * right[k][column];
+                out[l]->at[i] = sum;
+            }
+    });
+    memcpy(sum, s.at, 16);
+}
+
+// Copies that are under way land when they are waited for and not before, so that a kernel that does not wait is found out.
+struct Copy {
+    u16 *to;
+    u16 chunk[8];
+};
+
+struct Copies {
+    std::vector<std::vector<Copy>> groups;
+    std::vector<Copy> open;
+};
+
+static std::vector<Copies> under_way;
+
+DEVICE Copies &own_copies() {
+    u32 i = threadIdx.x;
+    if (under_way.size() <= i) under_way.resize(i + 1);
+    return under_way[i];
+}
+
+DEVICE void copy_chunk(u16 *to, const u16 *from, bool wanted) {
+    Copy c = {to, {}};
+    if (wanted) memcpy(c.chunk, from, 16);
+    own_copies().open.push_back(c);
+}
+
+DEVICE void commit_copies() {
+    Copies &own = own_copies();
+    own.groups.push_back(std::move(own.open));
+    own.open.clear();
+}
+
+template <int groups>
+DEVICE void wait_for_copies() {
+    Copies &own = own_copies();
+    while (own.groups.size() > groups) {
+        for (Copy &c : own.groups.front()) memcpy(c.to, c.chunk, 16);
+        own.groups.erase(own.groups.begin());
+    }
+}
