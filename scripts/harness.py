@@ -135,6 +135,14 @@ def read_safetensors(path):
     }
 
 
+def write_whole(path, text):
+    """Writes a file that is whole or absent."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(path.name + ".tmp")
+    aside.write_text(text)
+    os.replace(aside, path)
+
+
 def conclude(name, failures, passed):
     """Prints the closing line and exits: 0 when nothing failed."""
     for failure in failures:

@@ -2,15 +2,20 @@
 """One PyTorch process of bench_vs_torch: trains on random tokens and prints one JSON object a line.
 
 The models of twin.py again, written for speed this time: nn modules, F.scaled_dot_product_attention, the fused
-norms, fused AdamW; a "setting" is words out of eager, compiled, chunked (the loss without full logits) and cast (bf16
-weights made by hand instead of autocast). twin.py is the plain one that losses are compared with.
+norms, fused AdamW. A "setting" is words out of eager, compiled, autotuned (compiled by "max-autotune-no-cudagraphs"),
+chunked (the loss without full logits), cast (bf16 weights made by hand instead of autocast; gradients are still added
+up in f32) and, on a GPU, cudnn (attention by cuDNN instead of PyTorch's flash kernels). twin.py is the plain one that
+losses are compared with.
 
     torch_peer.py '{"family": "gpt2", "layers": 6, …}'
 
-The first line holds the number of parameters, each further one a step: its seconds, its loss and the process's peak
-memory so far, so that whoever stops the process keeps what it has measured.
+The first line holds the number of parameters, each further one a step: its seconds, its loss and the peak memory so
+far, so that whoever stops the process keeps what it has measured. On a GPU a step begins with its batches in pinned memory
+of the host, where a loader leaves them, and ends when the GPU has finished; memory is PyTorch's own peak of what tensors
+took, and what of the card is in use, context included.
 """
 
+import contextlib
 import json
 import math
 import sys
@@ -67,6 +72,11 @@ class LlamaBlock(nn.Module):
         return x + self.proj(F.silu(self.gate(n)) * self.up(n))
 
 
+def computed_in(x):
+    kind = x.device.type
+    return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype
+
+
 class Model(nn.Module):
     """Ids and targets [b, t] to the mean cross-entropy; the head is the embedding."""
 
@@ -97,14 +107,14 @@ class Model(nn.Module):
         for block in self.blocks:
             if self.positions is None:
                 # Autocast and bf16 weights give bf16 activations; f32 angles would widen them again.
-                dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else x.dtype
+                dtype = computed_in(x)
                 x = block(x, self.cos.to(dtype), self.sin.to(dtype))
             else:
                 x = block(x)
         x, head = self.norm(x), self.embedding.weight
         if self.chunked:
             # Newer PyTorch: the full logits never exist.
-            dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else x.dtype
+            dtype = computed_in(x)
             options = nn.LinearCrossEntropyOptions()
             return F.linear_cross_entropy(x.flatten(0, 1).to(dtype), head.to(dtype), targets.view(-1), options=options)
         logits = F.linear(x, head)
@@ -120,18 +130,40 @@ def peak_resident_bytes():
         return None
 
 
+def memory(device):
+    """Peak memory so far: of this process on this machine, and on the GPU."""
+    taken = {"peak_resident_bytes": peak_resident_bytes()}
+    if device == "cuda":
+        free, total = torch.cuda.mem_get_info()
+        taken.update(peak_allocated_bytes=torch.cuda.max_memory_allocated(), card_bytes=total - free)
+    return taken
+
+
+def attention(c):
+    """On a GPU attention by the kernels asked for and no others; on a CPU there is one kind."""
+    if c["device"] != "cuda":
+        return contextlib.nullcontext()
+    from torch.nn.attention import SDPBackend, sdpa_kernel
+
+    return sdpa_kernel(SDPBackend.CUDNN_ATTENTION if "cudnn" in c["setting"] else SDPBackend.FLASH_ATTENTION)
+
+
 def say(**fields):
     print(json.dumps(fields), flush=True)
 
 
 def main():
     c = json.loads(sys.argv[1])
+    device = c["device"]
+    wait = torch.cuda.synchronize if device == "cuda" else lambda: None
     torch.set_num_threads(c["threads"])
+    torch.set_float32_matmul_precision("highest")
     torch.manual_seed(0)
     imported = peak_resident_bytes()
-    master = Model(c)
+    master = Model(c).to(device)
     params = sum(p.numel() for p in master.parameters())
-    say(params=params, torch=torch.__version__, imported_resident_bytes=imported)
+    name = torch.cuda.get_device_name() if device == "cuda" else None
+    say(params=params, torch=torch.__version__, imported_resident_bytes=imported, gpu=name)
     weights = list(master.parameters())
     optimizer = torch.optim.AdamW(
         [
@@ -144,41 +176,56 @@ def main():
     cast = "cast" in c["setting"]
     model, copies = master, []
     if cast:
-        model = Model(c).bfloat16()
+        model = Model(c).to(device).bfloat16()
         copies = list(model.parameters())
         for p in weights:
             p.grad = torch.empty_like(p)
-    run = torch.compile(model, dynamic=False) if "compiled" in c["setting"] else model
+    mode = "max-autotune-no-cudagraphs" if "autotuned" in c["setting"] else None
+    run = torch.compile(model, dynamic=False, mode=mode) if "compiled" in c["setting"] else model
     autocast = c["dtype"] == "bf16" and not cast
-    batches = [torch.randint(0, c["vocab"], (2, c["batch"], c["length"])) for _ in range(4)]
+    micro_batches = c["accumulation"]
+    shape = (micro_batches, 2, c["batch"], c["length"])
+    batches = [torch.randint(0, c["vocab"], shape) for _ in range(4)]
+    if device == "cuda":
+        batches = [batch.pin_memory() for batch in batches]
+
+    def gradients(ids, targets):
+        """Adds this micro-batch's share to the gradients, and returns its share of the loss."""
+        with torch.autocast(device, torch.bfloat16, enabled=autocast), attention(c):
+            loss = run(ids, targets) / micro_batches
+        loss.backward()
+        return loss.detach()
 
     def step(number):
-        ids, targets = batches[number % len(batches)]
+        batch = batches[number % len(batches)].to(device, non_blocking=True)
+        total = 0.0
         if cast:
             with torch.no_grad():
                 torch._foreach_copy_(copies, weights)
-            model.zero_grad(set_to_none=True)
-            loss = run(ids, targets)
-            loss.backward()
-            with torch.no_grad():
-                torch._foreach_copy_([p.grad for p in weights], [p.grad for p in copies])
         else:
             optimizer.zero_grad(set_to_none=True)
-            with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
-                loss = run(ids, targets)
-            loss.backward()
+        for i, (ids, targets) in enumerate(batch):
+            if cast:
+                model.zero_grad(set_to_none=True)
+            total = total + gradients(ids, targets)
+            if cast:
+                with torch.no_grad():
+                    ours, theirs = [p.grad for p in weights], [p.grad for p in copies]
+                    (torch._foreach_add_ if i else torch._foreach_copy_)(ours, theirs)
         torch.nn.utils.clip_grad_norm_(weights, 1.0)
         optimizer.step()
-        return loss.item()
+        return total.item()
 
     number, began = 0, None
     while True:
         if number == c["warmup"]:
             began = time.perf_counter()
+        wait()
         start = time.perf_counter()
         loss = step(number)
+        wait()
         end = time.perf_counter()
-        say(step=number, warmup=began is None, seconds=end - start, loss=loss, peak_resident_bytes=peak_resident_bytes())
+        say(step=number, warmup=began is None, seconds=end - start, loss=loss, **memory(device))
         number += 1
         if began is not None and number >= c["warmup"] + 3 and end - began >= c["seconds"]:
             break

@@ -1,8 +1,9 @@
 //! Measurements: what this machine can do, and how much of that a training step reaches.
 //!
-//! Peaks are measured, never looked up: the same loops on the same threads, seconds away from what
-//! they are compared with. Nothing here is asserted in tests but that the numbers exist.
+//! Peaks of a processor are measured, never looked up: the same loops on the same threads, seconds away
+//! from what they are compared with. A GPU's is its data sheet's where that is known, as the literature has it. Nothing here is asserted in tests but that the numbers exist.
 
+pub mod gpu;
 pub mod machine;
 pub mod naive;
 pub mod peak;

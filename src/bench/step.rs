@@ -1,5 +1,6 @@
 //! Whole training steps on random tokens.
 
+use super::gpu::{self, OnGpu};
 use super::machine::Machine;
 use super::median;
 use super::naive::Naive;
@@ -12,6 +13,7 @@ use crate::model::ModelConfig;
 use crate::model::flops::{ForwardFlops, TRAIN_OVER_FORWARD};
 use crate::text::loader::{MicroBatch, StepBatch};
 use crate::train::RunConfig;
+use crate::train::device::DeviceKind;
 use crate::train::setup::{Start, initial_model};
 use crate::train::trainer::Trainer;
 use rand_chacha::ChaCha8Rng;
@@ -67,11 +69,34 @@ trait Subject {
     fn op_times(&mut self, _batch: &StepBatch) -> Result<Vec<OpTime>> {
         Ok(Vec::new())
     }
+
+    /// What it ran on, if not on the processor.
+    fn on_gpu(&mut self) -> Result<Option<OnGpu>> {
+        Ok(None)
+    }
 }
 
 impl Subject for Trainer {
+    /// Returns after the device has finished, for the loss is read from it.
     fn step(&mut self, batch: &StepBatch) -> Result<f64> {
         Ok(Trainer::step(self, batch)?.loss)
+    }
+
+    fn on_gpu(&mut self) -> Result<Option<OnGpu>> {
+        let kind = self.config().train.device;
+        let precision = self.config().train.dtype.precision();
+        let Some(device) = self.engine().cuda() else {
+            return Ok((kind == DeviceKind::Metal).then(|| OnGpu {
+                name: "Metal".into(),
+                peak: None,
+                memory: None,
+            }));
+        };
+        // Before the peak may have to be measured, which takes memory.
+        let memory = Some(device.taken());
+        let name = device.name().to_string();
+        let peak = Some(gpu::peak(device, precision)?);
+        Ok(Some(OnGpu { name, peak, memory }))
     }
 
     fn op_times(&mut self, batch: &StepBatch) -> Result<Vec<OpTime>> {
@@ -119,8 +144,8 @@ impl Spread {
 pub struct Rate {
     pub flops_per_step: f64,
     pub flops_per_second: f64,
-    /// Of the peak of the step's precision.
-    pub of_peak: f64,
+    /// Of the peak of the step's precision; on a GPU this is the model FLOPs utilisation (MFU). None where no peak is known.
+    pub of_peak: Option<f64>,
 }
 
 /// What `lehr bench step` says.
@@ -137,7 +162,9 @@ pub struct StepReport {
     pub grad_accumulation: usize,
     /// Activations inside blocks computed again on the way back.
     pub recompute: bool,
-    /// The micro-kernel of the products.
+    /// Where it ran, if not on the processor; peaks and bandwidth of the processor are then none of this report's.
+    pub gpu: Option<OnGpu>,
+    /// The micro-kernel of the products, or the library.
     pub kernel: &'static str,
     pub tokens_per_step: u64,
     pub warmup_steps: usize,
@@ -147,8 +174,8 @@ pub struct StepReport {
     /// 10⁹ operations a second of the median step, counted as `causal` counts.
     pub gflops: f64,
     /// `gflops` over the peak of the step's dtype.
-    pub fraction_of_peak: f64,
-    /// Bytes, over the whole process until the last timed step.
+    pub fraction_of_peak: Option<f64>,
+    /// Bytes of this machine's memory, over the whole process until the last timed step.
     pub peak_rss: Option<u64>,
     pub tokens_per_second_spread: Spread,
     pub seconds_per_step: Spread,
@@ -157,8 +184,8 @@ pub struct StepReport {
     pub causal: Rate,
     /// The convention of papers: attention charged for the full square.
     pub full_square: Rate,
-    pub peak: FlopPeak,
-    pub bandwidth: Bandwidth,
+    pub peak: Option<FlopPeak>,
+    pub bandwidth: Option<Bandwidth>,
     pub per_step: PerStep,
     /// Mean loss of the first step, before any update: about ln V.
     pub first_loss: f64,
@@ -179,7 +206,8 @@ pub fn measure(
         Implementation::Lehr => config.train.dtype.precision(),
         Implementation::Candle => Precision::F32,
     };
-    let peak_before = on_threads(threads, FlopPeak::measure);
+    let here = matches!(config.train.device, DeviceKind::Cpu | DeviceKind::Auto);
+    let peak_before = here.then(|| on_threads(threads, FlopPeak::measure));
 
     let (model, params) = initial_model(config, vocab_size, &Start::Seed)?;
     let elements = params.elements();
@@ -218,15 +246,24 @@ pub fn measure(
     let per_step = Counts::now().since(&before, steps);
     let peak_rss = peak_resident();
     let mut ops = subject.op_times(next())?;
+    let gpu = subject.on_gpu()?;
     drop(subject);
 
-    let (peak_after, bandwidth) =
-        on_threads(threads, || (FlopPeak::measure(), Bandwidth::measure()));
-    let peak = peak_before.max(peak_after);
-    for op in &mut ops {
-        let (flops, bytes) = (peak.of(precision), bandwidth.best());
-        op.floor_seconds = (op.flops / flops).max(op.bytes / bytes);
+    let after = peak_before.map(|before| {
+        let (peak, bandwidth) = on_threads(threads, || (FlopPeak::measure(), Bandwidth::measure()));
+        (before.max(peak), bandwidth)
+    });
+    if let Some((peak, bandwidth)) = after {
+        for op in &mut ops {
+            let (flops, bytes) = (peak.of(precision), bandwidth.best());
+            op.floor_seconds = (op.flops / flops).max(op.bytes / bytes);
+        }
     }
+    let (peak, bandwidth) = after.unzip();
+    let held_against = match &gpu {
+        Some(gpu) => gpu.peak.map(|p| p.flops),
+        None => peak.map(|p| p.of(precision)),
+    };
     let tokens = config.tokens_per_step();
     let seconds_per_step = Spread::of(seconds);
     let s = config.train.sequence_length;
@@ -238,7 +275,7 @@ pub fn measure(
         Rate {
             flops_per_step,
             flops_per_second,
-            of_peak: flops_per_second / peak.of(precision),
+            of_peak: held_against.map(|peak| flops_per_second / peak),
         }
     };
     let causal = rate(forward.causal(s));
@@ -255,7 +292,12 @@ pub fn measure(
         batch_size: config.train.batch_size,
         grad_accumulation: config.train.grad_accumulation,
         recompute: config.train.recompute,
-        kernel: Micro::of(precision).name,
+        kernel: match config.train.device {
+            DeviceKind::Cuda => "cuBLASLt",
+            DeviceKind::Metal => "candle",
+            DeviceKind::Cpu | DeviceKind::Auto => Micro::of(precision).name,
+        },
+        gpu,
         tokens_per_step: tokens,
         warmup_steps: length.warmup,
         steps,

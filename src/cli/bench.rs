@@ -15,7 +15,7 @@ use std::num::NonZeroUsize;
 
 /// Measure the machine and the training step
 ///
-/// Every figure is a share of a peak that is measured beside it. Leave the machine idle meanwhile.
+/// Every figure is a share of a peak that is measured beside it (of a GPU, its data sheet's where that is known). Leave the machine idle meanwhile.
 #[derive(clap::Args)]
 pub struct Args {
     #[command(subcommand)]
@@ -108,6 +108,9 @@ fn wrap_row(name: &str, value: &str) -> String {
 }
 
 fn gflops(rate: f64) -> String {
+    if rate >= 1e13 {
+        return format!("{:.1} TFLOP/s", rate / 1e12);
+    }
     format!("{:.1} GFLOP/s", rate / 1e9)
 }
 

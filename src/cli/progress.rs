@@ -3,11 +3,12 @@
 use super::format::{clock, count, lr, smooth, thousands, wrap};
 use crate::forecast::{Alarm, Decision};
 use crate::schedule;
+use crate::train::device::DeviceKind;
 use crate::train::live::Account;
 use crate::train::metrics::{
     AverageKind, AverageRecord, EvalRecord, ForecastRecord, SampleRecord, StepRecord,
 };
-use crate::train::run::{Averaged, Info, Observer, Summary};
+use crate::train::run::{Averaged, Gpu, Info, Observer, Summary};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::{IsTerminal, Write};
 use std::path::Path;
@@ -34,6 +35,8 @@ pub struct Screen {
     begin: Instant,
     steps: u64,
     first_step: u64,
+    /// Its memory is then not this process's.
+    on_gpu: bool,
     /// Whether the run ends without having cooled down.
     is_trunk: bool,
     flops_per_token: f64,
@@ -52,6 +55,7 @@ impl Screen {
             begin: Instant::now(),
             steps: 0,
             first_step: 0,
+            on_gpu: false,
             is_trunk: false,
             flops_per_token: 0.0,
             loss: None,
@@ -82,7 +86,7 @@ impl Screen {
             short(speed * self.flops_per_token),
             // There is room for one of the two.
             match (self.ends, resident_memory()) {
-                (None, Some(bytes)) => format!(" {}B", short(bytes as f64)),
+                (None, Some(bytes)) if !self.on_gpu => format!(" {}B", short(bytes as f64)),
                 _ => String::new(),
             },
             clock(Duration::from_secs_f64(left)),
@@ -213,16 +217,12 @@ impl Observer for Screen {
             count(info.params.total as f64),
             count(info.params.non_embedding as f64)
         );
-        let dtype = info.config.train.dtype;
-        let device = info.config.train.device;
-        let threads = match info.threads {
-            1 => "1 thread".to_string(),
-            n => format!("{n} threads"),
-        };
+        let device = where_it_trains(info.gpu.as_ref(), c.train.device, info.threads);
         say!(
             "{}",
-            row("lehr", &left, &format!("{device}, {threads}, {dtype}"))
+            row("lehr", &left, &format!("{device}, {}", c.train.dtype))
         );
+        self.on_gpu = info.gpu.is_some();
         let tokenizer = info.tokenizer.as_deref().unwrap_or("tokens as they are");
         let left = format!("{}, {} tokens", info.data, count(info.train_tokens as f64));
         say!("{}", row("data", &left, tokenizer));
@@ -378,6 +378,22 @@ fn at(step: u64, text: &str) -> String {
     format!("{step:>6}  {}", lines.trim_start())
 }
 
+/// `NVIDIA H200, 12.5 of 139.8 GiB`, or `cpu, 2 threads`.
+fn where_it_trains(gpu: Option<&Gpu>, device: DeviceKind, threads: usize) -> String {
+    let Some(gpu) = gpu else {
+        let threads = match threads {
+            1 => "1 thread".to_string(),
+            n => format!("{n} threads"),
+        };
+        return format!("{device}, {threads}");
+    };
+    let gib = |bytes: usize| bytes as f64 / f64::from(1 << 30);
+    let memory = gpu.memory.map_or(String::new(), |(taken, total)| {
+        format!(", {:.1} of {:.1} GiB", gib(taken), gib(total))
+    });
+    format!("{}{memory}", gpu.name)
+}
+
 /// `label  left …… right`, filling the width.
 pub(super) fn row(label: &str, left: &str, right: &str) -> String {
     let used = 6 + left.chars().count() + right.chars().count();
@@ -390,4 +406,22 @@ fn resident_memory() -> Option<u64> {
     let statm = std::fs::read_to_string("/proc/self/statm").ok()?;
     let pages: u64 = statm.split_whitespace().nth(1)?.parse().ok()?;
     Some(pages * 4096)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gpu_is_named_with_its_memory_and_a_processor_with_its_threads() {
+        let mut gpu = Gpu {
+            name: "NVIDIA H200".into(),
+            memory: Some((25 << 29, 140 << 30)),
+        };
+        let on = |gpu| where_it_trains(gpu, DeviceKind::Cuda, 16);
+        assert_eq!(on(Some(&gpu)), "NVIDIA H200, 12.5 of 140.0 GiB");
+        gpu.memory = None;
+        assert_eq!(on(Some(&gpu)), "NVIDIA H200");
+        assert_eq!(where_it_trains(None, DeviceKind::Cpu, 1), "cpu, 1 thread");
+    }
 }

@@ -241,6 +241,27 @@ impl Engine {
         )))
     }
 
+    /// The CUDA device, where that is what it trains on.
+    pub fn cuda(&mut self) -> Option<&mut dyn Device> {
+        match &mut self.on {
+            On::Cuda(cuda) => Some(cuda.device()),
+            On::Processor(_) | On::Tape(_) => None,
+        }
+    }
+
+    /// Bytes of the CUDA device's memory that will be taken once micro-batches of so many sequences train.
+    pub fn will_take(&mut self, rows: usize, positions: usize) -> Option<usize> {
+        let On::Cuda(cuda) = &mut self.on else {
+            return None;
+        };
+        let recompute = self.recompute;
+        let (purpose, form) = (Purpose::Train { recompute }, Cuda::form(self.precision));
+        let specs = self.params.specs();
+        let program = build::program(&self.config, specs, rows, positions, purpose, form);
+        let taken = cuda.device().taken();
+        Some(taken.in_use.unwrap_or(taken.allocated) + cuda.needs(&program))
+    }
+
     /// One step of training on equally large micro-batches: loss, gradients, their norm, clipping, update.
     ///
     /// # Errors

@@ -24,6 +24,10 @@ pub const RECIPES: &[(&str, &str)] = &[
         include_str!("../../configs/bench-llama-100m.toml"),
     ),
     (
+        "bench-llama-360m",
+        include_str!("../../configs/bench-llama-360m.toml"),
+    ),
+    (
         "cooldown-33m",
         include_str!("../../configs/cooldown-33m.toml"),
     ),

@@ -65,6 +65,16 @@ pub struct Info {
     pub train_tokens: u64,
     pub val_tokens: u64,
     pub threads: usize,
+    /// The CUDA device, where that is what it trains on.
+    pub gpu: Option<Gpu>,
+}
+
+/// What a run has of a GPU.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Gpu {
+    pub name: String,
+    /// Bytes of its memory that will be taken once it trains, by whom ever, and all that there are, where it tells.
+    pub memory: Option<(usize, usize)>,
 }
 
 /// How a run ended.
@@ -420,7 +430,8 @@ impl Run {
         }
     }
 
-    fn info(&self) -> Info {
+    fn info(&mut self) -> Info {
+        let gpu = self.gpu();
         let config = self.trainer.config();
         let model = self.trainer.model_config();
         let dataset = &self.source.dataset;
@@ -436,6 +447,20 @@ impl Run {
             train_tokens: dataset.train().len(),
             val_tokens: dataset.val().len(),
             threads: rayon::current_num_threads(),
+            gpu,
         }
+    }
+
+    fn gpu(&mut self) -> Option<Gpu> {
+        let t = &self.trainer.config().train;
+        let (rows, positions) = (t.batch_size, t.sequence_length);
+        let engine = self.trainer.engine();
+        let will_take = engine.will_take(rows, positions);
+        let device = engine.cuda()?;
+        let total = device.taken().total;
+        Some(Gpu {
+            name: device.name().to_string(),
+            memory: will_take.zip(total),
+        })
     }
 }

@@ -1,6 +1,7 @@
 //! `lehr bench step`: whole training steps.
 
 use super::{gflops, print_json, print_machine, print_peaks, row};
+use crate::bench::gpu::{OnGpu, PeakSource};
 use crate::bench::process::LARGE;
 use crate::bench::step::{self, Implementation, Length, OpTime, Rate, StepReport, Timed};
 use crate::cli::flops::vocab_size;
@@ -131,6 +132,12 @@ pub(super) fn run(args: Args) -> Result<()> {
             "--dtype bf16: plain candle widens bf16 to f32, and is measured in f32; give --dtype f32",
         ));
     }
+    if args.implementation == Implementation::Candle && config.train.device != DeviceKind::Cpu {
+        return Err(Error::input(format!(
+            "--device {}: plain candle is timed on the processor; give --device cpu",
+            config.train.device
+        )));
+    }
     let vocab_size = vocab_size(&config)?;
     let length = Length {
         warmup: args.warmup.get(),
@@ -143,6 +150,9 @@ pub(super) fn run(args: Args) -> Result<()> {
     print_step(&report);
     Ok(())
 }
+
+/// What the shares of the peak are made of.
+const FORMULA: &str = "share = 3 × FLOPs of the forward pass ÷ (median seconds × peak); recomputation not counted (lehr flops lists the FLOPs)";
 
 fn print_step(r: &StepReport) {
     let m = &r.model;
@@ -172,7 +182,12 @@ fn print_step(r: &StepReport) {
         ),
     );
     print_machine(&r.machine);
-    print_peaks(&r.peak, &r.bandwidth);
+    if let Some((peak, bandwidth)) = r.peak.as_ref().zip(r.bandwidth.as_ref()) {
+        print_peaks(peak, bandwidth);
+    }
+    for (name, text) in gpu_rows(r.gpu.as_ref(), r.dtype) {
+        row(name, &text);
+    }
     println!("\n{:<18}{:>14}{:>14}{:>14}", "", "median", "min", "max");
     let t = &r.tokens_per_second_spread;
     let whole = |x: f64| thousands(x.round() as u64);
@@ -194,20 +209,30 @@ fn print_step(r: &StepReport) {
     );
     let rate = |name: &str, rate: &Rate, what: &str| {
         let text = format!(
-            "{} of {}FLOP, {:.1} % of the peak ({what})",
+            "{} of {}FLOP{} ({what})",
             gflops(rate.flops_per_second),
             count(rate.flops_per_step),
-            100.0 * rate.of_peak
+            rate.of_peak.map_or(String::new(), |x| format!(
+                ", {:.1} % of the peak",
+                100.0 * x
+            )),
         );
         row(name, &text);
     };
     rate("causal", &r.causal, "as executed");
     rate("full square", &r.full_square, "the convention");
+    row("", FORMULA);
     let peak = match r.peak_rss {
         Some(bytes) => format!("{:.0} MB", bytes as f64 / 1e6),
         None => "not known on this system".into(),
     };
-    row("peak memory", &peak);
+    row(
+        match r.gpu {
+            Some(_) => "host memory",
+            None => "peak memory",
+        },
+        &peak,
+    );
     let each = |n: Option<f64>| n.map_or("?".into(), |n| format!("{n:.1}"));
     let p = &r.per_step;
     row(
@@ -231,6 +256,37 @@ fn print_step(r: &StepReport) {
         ),
     );
     print_ops(&r.ops);
+}
+
+/// Name, peak and memory of a GPU, as rows.
+fn gpu_rows(gpu: Option<&OnGpu>, dtype: &str) -> Vec<(&'static str, String)> {
+    let Some(gpu) = gpu else {
+        return Vec::new();
+    };
+    let mut rows = vec![("GPU", gpu.name.clone())];
+    if let Some(peak) = gpu.peak {
+        let from = match peak.from {
+            PeakSource::DataSheet => "dense, from the data sheet",
+            PeakSource::Measured => "measured by products of 8192³, for want of a data sheet",
+        };
+        rows.push(("peak", format!("{dtype} {}, {from}", gflops(peak.flops))));
+    }
+    if let Some(memory) = gpu.memory {
+        let gib = |bytes: usize| format!("{:.2} GiB", bytes as f64 / f64::from(1 << 30));
+        let card = memory.in_use.zip(memory.total);
+        let card = card.map_or(String::new(), |(used, total)| {
+            format!(
+                "; {} of the card's {} in use, context and libraries included",
+                gib(used),
+                gib(total)
+            )
+        });
+        rows.push((
+            "GPU memory",
+            format!("{} allocated at most{card}", gib(memory.peak)),
+        ));
+    }
+    rows
 }
 
 fn print_ops(ops: &[OpTime]) {
@@ -264,4 +320,38 @@ fn print_ops(ops: &[OpTime]) {
         1e3 * total,
         1e3 * floor
     );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bench::gpu::GpuPeak;
+    use crate::engine::cuda::ledger::Taken;
+
+    #[test]
+    fn a_gpu_has_a_name_a_peak_with_its_source_and_memory() {
+        assert!(gpu_rows(None, "bf16").is_empty());
+        let mut gpu = OnGpu {
+            name: "NVIDIA H200".into(),
+            peak: Some(GpuPeak {
+                flops: 989.4e12,
+                from: PeakSource::DataSheet,
+            }),
+            memory: Some(Taken {
+                allocated: 0,
+                peak: 3 << 30,
+                in_use: Some(4 << 30),
+                total: Some(140 << 30),
+            }),
+        };
+        let rows = gpu_rows(Some(&gpu), "bf16");
+        assert_eq!(rows[0], ("GPU", "NVIDIA H200".to_string()));
+        assert_eq!(rows[1].1, "bf16 989.4 TFLOP/s, dense, from the data sheet");
+        assert_eq!(
+            rows[2].1,
+            "3.00 GiB allocated at most; 4.00 GiB of the card's 140.00 GiB in use, context and libraries included"
+        );
+        (gpu.peak, gpu.memory) = (None, None);
+        assert_eq!(gpu_rows(Some(&gpu), "f32").len(), 1);
+    }
 }

@@ -1,5 +1,6 @@
 //! What a device does for an engine: memory, kernels by name, products.
 
+use super::ledger::Taken;
 use crate::error::Result;
 use crate::kernels::dropout::Mask;
 
@@ -148,6 +149,9 @@ pub struct Product {
 
 /// A device, whose work happens in the order in which it is asked for, later than it is asked for.
 pub trait Device {
+    /// What it is sold as.
+    fn name(&self) -> &str;
+
     /// As many bytes of zeros, at a multiple of 256.
     ///
     /// # Errors
@@ -158,6 +162,9 @@ pub trait Device {
 
     /// Bytes that may still be allocated, where that is known.
     fn room(&mut self) -> Option<usize>;
+
+    /// What is taken of its memory.
+    fn taken(&mut self) -> Taken;
 
     /// # Errors
     /// The device failed, here or earlier; so in all that follows.

@@ -6,6 +6,7 @@ mod compile;
 mod libraries;
 
 use super::device::{Address, Device, Launch, Product};
+use super::ledger::{Ledger, Taken};
 use crate::error::{Error, Result};
 use crate::kernels::gemm::Precision;
 use crate::model::ModelConfig;
@@ -27,6 +28,7 @@ pub struct Driver {
     /// By name, with the shared memory that it may have.
     kernels: HashMap<&'static str, (sys::CUfunction, u32)>,
     blas: Blas,
+    ledger: Ledger,
 }
 
 impl Driver {
@@ -48,17 +50,18 @@ impl Driver {
                 .map_err(|e| failed("load the kernels, which an older driver may not take,", &e))?;
             (stream, module)
         };
+        let blas = Blas::new(stream)?;
+        let mut ledger = Ledger::default();
+        let (at, bytes) = blas.workspace();
+        ledger.took(at, bytes);
         Ok(Driver {
             name,
             stream,
             module,
             kernels: HashMap::new(),
-            blas: Blas::new(stream)?,
+            blas,
+            ledger,
         })
-    }
-
-    pub fn name(&self) -> &str {
-        &self.name
     }
 
     /// A kernel that may have so many bytes of shared memory.
@@ -86,11 +89,16 @@ impl Driver {
 }
 
 impl Device for Driver {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
     fn allocate(&mut self, bytes: usize) -> Result<Address> {
         // SAFETY: a context is current; what is allocated is cleared before anything reads it.
         unsafe {
             let at = result::malloc_sync(bytes).map_err(|e| no_room(&self.name, bytes, &e))?;
             let address = Address(at);
+            self.ledger.took(address, bytes);
             self.clear(address, bytes)?;
             Ok(address)
         }
@@ -99,6 +107,7 @@ impl Device for Driver {
     fn free(&mut self, at: Address) {
         // SAFETY: waits for what is under way; allocated above. A failure would be told by what comes next.
         let _ = unsafe { result::free_sync(at.0) };
+        self.ledger.gave_back(at);
     }
 
     fn write(&mut self, to: Address, bytes: &[u8]) -> Result<()> {
@@ -109,6 +118,10 @@ impl Device for Driver {
 
     fn room(&mut self) -> Option<usize> {
         result::mem_get_info().ok().map(|(free, _)| free)
+    }
+
+    fn taken(&mut self) -> Taken {
+        self.ledger.taken(result::mem_get_info().ok())
     }
 
     fn read(&mut self, from: Address, bytes: &mut [u8]) -> Result<()> {

@@ -2,6 +2,7 @@
 //! the host's, products in plain loops.
 
 use super::device::{Address, Device, Launch, Number, Operand, Product};
+use super::ledger::{Ledger, Taken};
 use super::sources;
 use crate::error::{Error, Result};
 use crate::kernels::element::{Bf16, Element};
@@ -21,6 +22,7 @@ pub struct Emulated {
     memory: HashMap<u64, Vec<Aligned>>,
     /// What it says that it has left.
     pub room: Option<usize>,
+    ledger: Ledger,
 }
 
 /// 256 bytes, of which only the address is used here.
@@ -76,6 +78,7 @@ impl Emulated {
             kernels: names.iter().map(find).collect(),
             memory: HashMap::new(),
             room: None,
+            ledger: Ledger::default(),
         }
     }
 
@@ -129,10 +132,15 @@ fn compile(dir: &Path, text: &str) -> std::path::PathBuf {
 }
 
 impl Device for Emulated {
+    fn name(&self) -> &str {
+        "emulated"
+    }
+
     fn allocate(&mut self, bytes: usize) -> Result<Address> {
         let block = vec![Aligned { _bytes: [0; 256] }; bytes.div_ceil(256).max(1)];
         let at = block.as_ptr() as u64;
         self.memory.insert(at, block);
+        self.ledger.took(Address(at), bytes);
         Ok(Address(at))
     }
 
@@ -140,8 +148,13 @@ impl Device for Emulated {
         self.room
     }
 
+    fn taken(&mut self) -> Taken {
+        self.ledger.taken(None)
+    }
+
     fn free(&mut self, at: Address) {
         assert!(self.memory.remove(&at.0).is_some(), "freed once");
+        self.ledger.gave_back(at);
     }
 
     fn write(&mut self, to: Address, bytes: &[u8]) -> Result<()> {

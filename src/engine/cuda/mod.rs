@@ -6,7 +6,8 @@ pub mod device;
 #[cfg(feature = "cuda")]
 pub mod driver;
 #[cfg(test)]
-mod emulated;
+pub(crate) mod emulated;
+pub mod ledger;
 mod products;
 mod run;
 pub mod sources;
@@ -185,15 +186,23 @@ impl Cuda {
         }
     }
 
-    /// Bytes that training with this program takes beyond what is there, and those that are free, where there is no room.
-    pub fn lacks(&mut self, program: &Program) -> Option<(usize, usize)> {
+    pub fn device(&mut self) -> &mut dyn Device {
+        &mut *self.device
+    }
+
+    /// Bytes that training with this program takes beyond what is there.
+    pub fn needs(&self, program: &Program) -> usize {
         let moments = if self.moments.is_some() { 0 } else { 8 };
         let gradients = if self.gradients.bytes > 0 { 0 } else { 4 };
-        let more = program.bytes.saturating_sub(self.arena.bytes)
+        program.bytes.saturating_sub(self.arena.bytes)
             + (moments + gradients) * self.parameters
             + partials(program)
-            + SPARE;
-        let room = self.device.room()?;
+            + SPARE
+    }
+
+    /// Those bytes, and how many are free, where there is no room for them.
+    pub fn lacks(&mut self, program: &Program) -> Option<(usize, usize)> {
+        let (more, room) = (self.needs(program), self.device.room()?);
         (more > room).then_some((more, room))
     }
 

@@ -50,6 +50,11 @@ impl Blas {
         })
     }
 
+    /// Where it is, and how many bytes.
+    pub fn workspace(&self) -> (Address, usize) {
+        (Address(self.workspace), WORKSPACE)
+    }
+
     pub fn multiply(&mut self, p: &Product) -> Result<()> {
         let shape = shape(p);
         if !self.plans.contains_key(&shape) {
