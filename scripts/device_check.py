@@ -70,15 +70,15 @@ def arguments():
 
 
 def environment():
-    """What the binary is started with: NVIDIA's libraries from the bundle and from this Python's packages."""
+    """What the binary is started with: NVIDIA's libraries among this Python's packages, or else the bundle's."""
     env = dict(os.environ)
-    if (ROOT / "cuda" / "lib").is_dir():
-        env.setdefault("CUDA_HOME", str(ROOT / "cuda"))
     spec = importlib.util.find_spec("nvidia")
     folders = [str(lib) for place in (spec.submodule_search_locations if spec else [])
                for pattern in ("*/lib", "*/*/lib") for lib in sorted(Path(place).glob(pattern))]  # fmt: skip
     if folders:
         env["LD_LIBRARY_PATH"] = ":".join([*filter(None, [env.get("LD_LIBRARY_PATH")]), *folders])
+    elif (ROOT / "cuda" / "lib").is_dir():
+        env.setdefault("CUDA_HOME", str(ROOT / "cuda"))
     return env
 
 
@@ -87,7 +87,10 @@ class Check:
 
     def __init__(self, args):
         self.args, self.env = args, environment()
-        self.failures, self.tables, self.results = [], [], {}
+        # What other parts came to, in earlier calls with this --out.
+        file = args.out / "device_check.json"
+        self.said = json.loads(file.read_text()) if file.exists() else {}
+        self.part = None
         self.logs = args.work / "messages"
         self.logs.mkdir(parents=True, exist_ok=True)
 
@@ -127,13 +130,17 @@ class Check:
                 "--sequence-length", length, "--batch-size", batch, "--acc-steps", 2, "--iterations", self.args.steps,
                 "--lr", "1e-3", "--warmup-steps", 10, "--seed", 5]  # fmt: skip
 
-    def table(self, title, lines):
+    def begin(self, part):
+        self.part = part
+        self.said[part] = dict(table="", failures=[], results=None)
+
+    def table(self, title, lines, results=None):
         text = "\n".join([title, *[f"  {line}" for line in lines]])
-        self.tables.append(text)
+        self.said[self.part].update(table=text, results=results)
         print(f"\n{text}", flush=True)
 
     def fail(self, sentence):
-        self.failures.append(sentence)
+        self.said[self.part]["failures"].append(sentence)
         print(f"  FAIL  {sentence}", flush=True)
 
 
@@ -163,8 +170,7 @@ def parity(check):
             results.append(dict(family=family, dtype=dtype, differences=off, gradient_norm=norm, held_out=val))
             if not all(x <= tolerance for x in off):
                 check.fail(f"parity {family} {dtype}: losses differ by {off[worst]:.3g} at step {worst + 1}, more than {tolerance:g}")
-    check.results["parity"] = results
-    check.table(f"parity: {check.args.device} against cpu, {check.args.steps} steps", rows)
+    check.table(f"parity: {check.args.device} against cpu, {check.args.steps} steps", rows, results)
 
 
 def repeat(check):
@@ -180,7 +186,6 @@ def repeat(check):
             if not same:
                 step = next((i + 1 for i, (a, b) in enumerate(zip(*lines)) if a != b), "none")
                 check.fail(f"repeat {family} {dtype}: two runs differ, in losses first at step {step}")
-    check.results["repeat"] = rows
     check.table("repeat: two runs of one seed", rows)
 
 
@@ -192,7 +197,6 @@ def resume(check):
     last = (done.stdout + done.stderr).strip().splitlines()[-1]
     if done.returncode:
         check.fail(f"resume: {last}")
-    check.results["resume"] = last
     check.table("resume: killed on the device", [last])
 
 
@@ -228,7 +232,6 @@ def errors(check):
             rows.append(f"  {fits[1]} sequences of 1024 tokens of GPT-2 124M {'do' if code == 0 else 'DO NOT'} train")
             if code:
                 check.fail(f"errors: {fits[1]} sequences were said to fit and do not: {said.strip().splitlines()[-1]}")
-    check.results["errors"] = rows
     check.table("errors: one sentence each", rows)
 
 
@@ -295,7 +298,7 @@ def curves(check):
     deadline = begin + 60 * check.args.minutes
     words, of_data = curve_words(check, tokens(check))
     steps = planned(check, words, begin)
-    rows = []
+    rows, results = [], {}
     for name, spec in SCHEDULES.items():
         run = check.args.work / f"curve-{name}"
         left = deadline - time.monotonic()
@@ -320,8 +323,8 @@ def curves(check):
         done = lines[-1]["step"] if lines else 0
         rows.append(f"{name:<7} {done} of {steps} steps, {lines[-1]['tokens'] / 1e6 if lines else 0:.1f} M tokens, "
                     f"held out {evaluations[-1] if evaluations else math.nan:.4f}{'' if finished else '; stopped, give the command again'}")  # fmt: skip
-        check.results.setdefault("curves", {})[name] = dict(steps=done, of=steps, evaluations=evaluations)
-    check.table(f"curves: GPT-2, {steps} steps each", rows)
+        results[name] = dict(steps=done, of=steps, evaluations=evaluations)
+    check.table(f"curves: GPT-2, {steps} steps each", rows, results)
 
 
 def collect(check):
@@ -333,8 +336,12 @@ def collect(check):
                 if run.is_dir() and (run / name).is_file():
                     archive.add(run / name, f"{run.name}/{name}")
         archive.add(check.logs, "messages")
-    (args.out / "device_check.txt").write_text("\n\n".join(check.tables) + "\n")
-    harness.write_whole(args.out / "device_check.json", json.dumps(dict(failures=check.failures, **check.results)))
+    (args.out / "device_check.txt").write_text(tables(check) + "\n")
+    harness.write_whole(args.out / "device_check.json", json.dumps(check.said, indent=1))
+
+
+def tables(check):
+    return "\n\n".join(check.said[part]["table"] for part in PARTS if part in check.said)
 
 
 def main():
@@ -350,6 +357,7 @@ def main():
         if part not in args.parts:
             continue
         began = time.monotonic()
+        check.begin(part)
         try:
             globals()[part](check)
         except (CheckFailed, OSError, KeyError, ValueError) as e:
@@ -357,8 +365,9 @@ def main():
         print(f"  ({part} took {time.monotonic() - began:.0f} s)", flush=True)
         # After every part: whoever stops this keeps what there is.
         collect(check)
-    print("\n" + "\n\n".join(check.tables))
-    harness.conclude("device_check", check.failures, f"{', '.join(args.parts)} on {args.device}; results in {args.out}")
+    print(f"\n{tables(check)}")
+    failures = [sentence for part in args.parts for sentence in check.said[part]["failures"]]
+    harness.conclude("device_check", failures, f"{', '.join(args.parts)} on {args.device}; results in {args.out}")
 
 
 if __name__ == "__main__":

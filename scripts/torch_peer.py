@@ -140,11 +140,13 @@ def memory(device):
 
 
 def attention(c):
-    """On a GPU attention by the kernels asked for and no others; on a CPU there is one kind."""
+    """On a GPU attention by the kernels asked for and no others (flash attention knows no f32); on a CPU there is one kind."""
     if c["device"] != "cuda":
         return contextlib.nullcontext()
     from torch.nn.attention import SDPBackend, sdpa_kernel
 
+    if c["dtype"] == "f32":
+        return sdpa_kernel([SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH])
     return sdpa_kernel(SDPBackend.CUDNN_ATTENTION if "cudnn" in c["setting"] else SDPBackend.FLASH_ATTENTION)
 
 

@@ -418,10 +418,10 @@ mod tests {
             name: "NVIDIA H200".into(),
             memory: Some((25 << 29, 140 << 30)),
         };
-        let on = |gpu| where_it_trains(gpu, DeviceKind::Cuda, 16);
-        assert_eq!(on(Some(&gpu)), "NVIDIA H200, 12.5 of 140.0 GiB");
+        let on = |gpu: &Gpu| where_it_trains(Some(gpu), DeviceKind::Cuda, 16);
+        assert_eq!(on(&gpu), "NVIDIA H200, 12.5 of 140.0 GiB");
         gpu.memory = None;
-        assert_eq!(on(Some(&gpu)), "NVIDIA H200");
+        assert_eq!(on(&gpu), "NVIDIA H200");
         assert_eq!(where_it_trains(None, DeviceKind::Cpu, 1), "cpu, 1 thread");
     }
 }

@@ -176,8 +176,11 @@ pub fn usable() -> Result<String> {
 /// The first GPU, its name and its compute capability.
 fn first() -> Result<(sys::CUdevice, String, (i32, i32))> {
     libraries::find()?;
-    result::init().map_err(|e| failed("start the CUDA driver", &e))?;
-    let count = result::device::get_count().unwrap_or(0);
+    let count = match result::init() {
+        Ok(()) => result::device::get_count().unwrap_or(0),
+        Err(e) if e.0 == sys::CUresult::CUDA_ERROR_NO_DEVICE => 0,
+        Err(e) => return Err(failed("start the CUDA driver", &e)),
+    };
     if count == 0 {
         return Err(Error::input(
             "there is no GPU that CUDA can see (look at CUDA_VISIBLE_DEVICES); train with --device cpu",

@@ -208,3 +208,29 @@ fn a_micro_batch_without_room_says_how_many_would_fit() {
         .to_string();
     assert!(e.contains("not even one fits"), "{e}");
 }
+
+#[test]
+fn memory_is_foretold_and_told() {
+    if !there_is_a_compiler() {
+        return;
+    }
+    let config = model(Family::Gpt2, true, 0.0);
+    let params = shaken(&config);
+    let mut optimizer = AdamW::new(AdamWConfig::default(), params.specs());
+    let device = Box::new(Emulated::new(&config, Precision::F32));
+    let mut engine = Engine::on_cuda(device, &config, params, Precision::F32, false).unwrap();
+    let foretold = engine.will_take(2, 40).unwrap();
+    let before = engine.cuda().unwrap().taken();
+    let batch = ids(&config, 2, 40, 1);
+    let of = (tokens(&batch, 2), DropoutStream::off());
+    engine.step(&[of], &mut optimizer, 1e-3).unwrap();
+    let device = engine.cuda().unwrap();
+    assert_eq!(device.name(), "emulated");
+    let taken = device.taken();
+    assert!(before.peak < taken.peak && taken.allocated <= taken.peak);
+    // Foretold with what libraries and tokens may take.
+    assert!(
+        taken.peak <= foretold && foretold <= taken.peak + SPARE,
+        "{foretold} {taken:?}"
+    );
+}
