@@ -227,9 +227,23 @@ fn recomputation_keeps_less() {
     assert!(bytes(Purpose::Evaluate) < again && again < keep);
 }
 
-/// Weights, moments and losses through the tape are the kernels', step after step, and in the middle of a run too.
 #[test]
 fn the_tape_trains_as_the_kernels_do() {
+    trains_as_the_kernels_do();
+}
+
+/// The compositions that are left and the kernels that are not, together, as they run on Metal.
+#[cfg(target_os = "linux")]
+#[test]
+fn the_tape_trains_on_emulated_metal() {
+    use crate::ops::metal::emulated;
+    if emulated::there_is_a_compiler() {
+        emulated::on(trains_as_the_kernels_do);
+    }
+}
+
+/// Weights, moments and losses through the tape are the kernels', step after step, and in the middle of a run too.
+fn trains_as_the_kernels_do() {
     use crate::optim::AdamWConfig;
     for config in models() {
         let mut kernels = engine(&config, Precision::F32, false);
