@@ -14,6 +14,8 @@ use candle_core::{DType, Device, Tensor, Var};
 /// A model on a device of candle's.
 pub struct Tape {
     model: LanguageModel,
+    /// The same weights without the tape, on which the loss would compute gradients that nobody wants.
+    silent: LanguageModel,
     vars: Vec<Var>,
     moments: Option<Moments>,
 }
@@ -30,8 +32,10 @@ impl Tape {
     /// The device has no room.
     pub fn new(config: &ModelConfig, params: &Params, device: &Device) -> Result<Tape> {
         let (model, vars) = LanguageModel::for_training(config, params, device)?;
+        let silent = LanguageModel::beside_training(config, params.specs(), &vars, device)?;
         Ok(Tape {
             model,
+            silent,
             vars,
             moments: None,
         })
@@ -43,8 +47,8 @@ impl Tape {
     /// The device failed; so in all that follows.
     pub fn loss(&self, t: Tokens) -> Result<f64> {
         let off = DropoutStream::off();
-        let loss = self.model.loss(t.tokens, t.targets, t.rows, off)?;
-        scalar(&loss.detach())
+        let loss = self.silent.loss(t.tokens, t.targets, t.rows, off)?;
+        scalar(&loss)
     }
 
     /// Mean loss over equally large micro-batches and its gradient by every variable.

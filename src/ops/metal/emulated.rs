@@ -87,11 +87,13 @@ fn compiled() -> HashMap<String, Kernel> {
 
 /// On both sides of what a kernel is given; a multiple of what it could step over.
 const GUARD: usize = 1024;
-/// A NaN that no arithmetic makes.
-const UNTOUCHED: u32 = 0x7fed_cba9;
+/// What lies around argument i: a NaN that arithmetic makes another of, and no two of them alike.
+fn untouched(i: usize) -> u32 {
+    0x7f8d_cba0 + i as u32
+}
 
-/// The words of a contiguous tensor between guards.
-fn guarded(t: &Tensor) -> Result<Vec<u32>> {
+/// The words of a contiguous tensor, argument i, between guards.
+fn guarded(i: usize, t: &Tensor) -> Result<Vec<u32>> {
     let flat = t.flatten_all()?;
     let words: Vec<u32> = match t.dtype() {
         DType::F32 => flat
@@ -102,7 +104,7 @@ fn guarded(t: &Tensor) -> Result<Vec<u32>> {
         DType::U32 => flat.to_vec1()?,
         other => bail!("kernels do not know {other:?}"),
     };
-    let guard = [UNTOUCHED; GUARD];
+    let guard = [untouched(i); GUARD];
     Ok([&guard, &words[..], &guard].concat())
 }
 
@@ -124,8 +126,9 @@ impl InplaceOp1 for Write {
 
 pub(super) fn launch(launch: &Launch) -> Result<()> {
     let mut memory: Vec<Vec<u32>> = (launch.arguments.iter())
-        .map(|argument| match argument {
-            Argument::Reads(t) | Argument::Writes(t) => guarded(t),
+        .enumerate()
+        .map(|(i, argument)| match argument {
+            Argument::Reads(t) | Argument::Writes(t) => guarded(i, t),
             Argument::Words(words) => Ok(words.clone()),
         })
         .collect::<Result<_>>()?;
@@ -160,7 +163,7 @@ pub(super) fn launch(launch: &Launch) -> Result<()> {
         match argument {
             Argument::Writes(t) => {
                 let guards = [&memory[i][..GUARD], &memory[i][end..]].concat();
-                let kept = guards.iter().all(|word| *word == UNTOUCHED);
+                let kept = guards.iter().all(|word| *word == untouched(i));
                 assert!(kept, "{kernel}: wrote around argument {i}");
                 let data = memory[i][GUARD..end].iter().map(|x| f32::from_bits(*x));
                 t.inplace_op1(&Write(data.collect()))?;

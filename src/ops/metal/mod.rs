@@ -62,7 +62,7 @@ fn has_kernels(device: &Device) -> bool {
 /// f32 that a kernel is going to write, every one of them.
 fn fresh(shape: impl Into<Shape>, device: &Device) -> Result<Tensor> {
     if device.is_cpu() {
-        // So that tests see what was not written.
+        // The emulated device: so that tests see what was not written.
         return Tensor::full(f32::NAN, shape, device);
     }
     // SAFETY: read by nobody before it is written.
