@@ -5,7 +5,8 @@ use candle_core::{Device, Result, Tensor, bail};
 /// Threads a group, as THREADS in device.metal.
 pub(crate) const THREADS: usize = 256;
 
-/// What a parameter of a kernel is bound to.
+/// What a parameter of a kernel is bound to. Without a device nobody looks.
+#[cfg_attr(not(any(test, feature = "metal")), expect(dead_code))]
 pub(crate) enum Argument<'a> {
     /// The elements of a contiguous tensor, which the kernel leaves as they are.
     Reads(&'a Tensor),
@@ -34,6 +35,7 @@ impl From<f32> for Argument<'_> {
 }
 
 /// One run of a kernel, over `groups` times [`THREADS`] threads.
+#[cfg_attr(not(any(test, feature = "metal")), expect(dead_code))]
 pub(crate) struct Launch<'a> {
     pub kernel: &'static str,
     pub groups: usize,
