@@ -128,10 +128,11 @@ fn ten_steps_are_the_processors() {
     if !there_is_a_compiler() {
         return;
     }
-    for (family, precision, tolerance) in [
-        (Family::Gpt2, Precision::F32, 2e-4),
-        (Family::Gpt2, Precision::Bf16, 2e-2),
-        (Family::Llama, Precision::Bf16, 2e-2),
+    // Of the loss, and of the way that the weights have gone.
+    for (family, precision, tolerance, drift) in [
+        (Family::Gpt2, Precision::F32, 2e-4, 2e-2),
+        (Family::Gpt2, Precision::Bf16, 2e-2, 0.2),
+        (Family::Llama, Precision::Bf16, 2e-2, 0.2),
     ] {
         let config = model(family, true, 0.0);
         let [params, start] = [(); 2].map(|()| Params::init(LanguageModel::specs(&config), 5));
@@ -175,7 +176,7 @@ fn ten_steps_are_the_processors() {
         };
         let off = apart(&weights, cpu.params().values());
         let way = apart(start.values(), cpu.params().values());
-        assert!(off < 10.0 * tolerance * way, "{off:e} of {way:e}");
+        assert!(off < drift * way, "{off:e} of {way:e}");
     }
 }
 
