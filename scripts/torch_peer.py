@@ -145,7 +145,7 @@ def attention(c):
         return contextlib.nullcontext()
     from torch.nn.attention import SDPBackend, sdpa_kernel
 
-    if c["dtype"] == "f32":
+    if c["dtype"] != "bf16":
         return sdpa_kernel([SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH])
     return sdpa_kernel(SDPBackend.CUDNN_ATTENTION if "cudnn" in c["setting"] else SDPBackend.FLASH_ATTENTION)
 
@@ -159,7 +159,7 @@ def main():
     device = c["device"]
     wait = torch.cuda.synchronize if device == "cuda" else lambda: None
     torch.set_num_threads(c["threads"])
-    torch.set_float32_matmul_precision("highest")
+    torch.set_float32_matmul_precision("high" if c["dtype"] == "tf32" else "highest")
     torch.manual_seed(0)
     imported = peak_resident_bytes()
     master = Model(c).to(device)

@@ -36,10 +36,15 @@ impl Ema {
         }
     }
 
+    /// Whether an update is due after `step` completed steps.
+    pub fn is_due(&self, step: u64) -> bool {
+        let since = step.saturating_sub(self.state.from);
+        since > 0 && since.is_multiple_of(self.interval)
+    }
+
     /// Takes the weights after `step` completed steps, if an update is due.
     pub fn add(&mut self, step: u64, weights: &[f32]) {
-        let since = step.saturating_sub(self.state.from);
-        if since > 0 && since.is_multiple_of(self.interval) {
+        if self.is_due(step) {
             self.average.approach(weights, 1.0 - self.decay);
             self.state.updates += 1;
         }

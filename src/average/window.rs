@@ -27,13 +27,18 @@ impl Window {
         }
     }
 
+    /// Whether a snapshot is due after `step` completed steps.
+    pub fn is_due(&self, step: u64) -> bool {
+        ((step - 1) % self.horizon).is_multiple_of(self.interval)
+    }
+
     /// Takes the weights after `step` completed steps, if a snapshot is due. A window whose first
     /// snapshots were not seen is passed over.
     pub fn add(&mut self, step: u64, weights: &[f32]) {
-        let at = (step - 1) % self.horizon;
-        if !at.is_multiple_of(self.interval) {
+        if !self.is_due(step) {
             return;
         }
+        let at = (step - 1) % self.horizon;
         if at == 0 {
             self.mean.copy(weights);
             self.snapshots = 1;

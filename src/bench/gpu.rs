@@ -4,6 +4,7 @@ use crate::engine::cuda::device::{Address, Device, Number, Operand, Product};
 use crate::engine::cuda::ledger::Taken;
 use crate::error::Result;
 use crate::kernels::gemm::Precision;
+use crate::train::config::Dtype;
 use serde::Serialize;
 use std::time::Instant;
 
@@ -55,36 +56,40 @@ const DATA_SHEETS: &[(&[&str], [f64; 3])] = &[
 ];
 
 /// Words of names of something slower: a part of a GPU, one of a laptop, one for another market.
-const OTHERWISE: &[&str] = &["MIG", "Laptop", "Max-Q", "D"];
+const OTHERWISE: &[&str] = &["MIG", "Laptop", "D"];
 
 /// The data sheet's rate of a GPU, by its name.
-fn data_sheet(name: &str, precision: Precision) -> Option<f64> {
+fn data_sheet(name: &str, dtype: Dtype) -> Option<f64> {
     // "NVIDIA A100-SXM4-80GB", "NVIDIA H100 80GB HBM3".
     let words: Vec<&str> = name.split([' ', '-']).collect();
-    let other = OTHERWISE.iter().any(|word| words.contains(word));
-    let sheet = DATA_SHEETS
+    if OTHERWISE.iter().any(|word| words.contains(word)) {
+        return None;
+    }
+    let (_, [bf16, tf32, f32]) = DATA_SHEETS
         .iter()
-        .find(|(wanted, _)| wanted.iter().all(|word| words.contains(word)));
-    let [bf16, _, f32] = sheet.filter(|_| !other)?.1;
-    Some(match precision {
-        Precision::Bf16 => 1e12 * bf16,
-        Precision::F32 => 1e12 * f32,
-    })
+        .find(|(wanted, _)| wanted.iter().all(|word| words.contains(word)))?;
+    let rate = match dtype {
+        Dtype::Bf16 | Dtype::Auto => bf16,
+        Dtype::Tf32 => tf32,
+        Dtype::F32 => f32,
+    };
+    Some(1e12 * rate)
 }
 
-/// What products in a precision are held against: the data sheet's rate, or what a large product reaches here.
+/// What products are held against, on a device that was opened for this dtype: the data sheet's rate, or what a large product
+/// reaches here.
 ///
 /// # Errors
 /// The device has no room for the product, or failed.
-pub fn peak(device: &mut dyn Device, precision: Precision) -> Result<GpuPeak> {
+pub fn peak(device: &mut dyn Device, dtype: Dtype) -> Result<GpuPeak> {
     const SIDE: usize = 8192;
-    Ok(match data_sheet(device.name(), precision) {
+    Ok(match data_sheet(device.name(), dtype) {
         Some(flops) => GpuPeak {
             flops,
             from: PeakSource::DataSheet,
         },
         None => GpuPeak {
-            flops: measured(device, precision, SIDE)?,
+            flops: measured(device, dtype.precision(), SIDE)?,
             from: PeakSource::Measured,
         },
     })
@@ -122,6 +127,7 @@ fn measured(device: &mut dyn Device, precision: Precision, side: usize) -> Resul
         d_number: number,
         c: None,
         bias: None,
+        gelu: None,
     };
     let mut fastest = f64::INFINITY;
     // The first round finds out how to multiply.
@@ -148,7 +154,7 @@ mod tests {
 
     #[test]
     fn data_sheets_are_found_by_name() {
-        let bf16 = |name| data_sheet(name, Precision::Bf16).map(|x| x / 1e12);
+        let bf16 = |name| data_sheet(name, Dtype::Bf16).map(|x| x / 1e12);
         assert_eq!(bf16("NVIDIA H200"), Some(989.4));
         assert_eq!(bf16("NVIDIA H200 NVL"), Some(835.5));
         assert_eq!(bf16("NVIDIA H100 80GB HBM3"), Some(989.4));
@@ -157,7 +163,8 @@ mod tests {
         assert_eq!(bf16("NVIDIA L40S"), Some(362.05));
         assert_eq!(bf16("NVIDIA L4"), Some(121.0));
         assert_eq!(bf16("NVIDIA GeForce RTX 4090"), Some(165.2));
-        assert_eq!(data_sheet("NVIDIA H200", Precision::F32), Some(66.9 * 1e12));
+        assert_eq!(data_sheet("NVIDIA H200", Dtype::F32), Some(66.9 * 1e12));
+        assert_eq!(data_sheet("NVIDIA H200", Dtype::Tf32), Some(494.7 * 1e12));
         for unknown in [
             "NVIDIA H100 80GB HBM3 MIG 1g.10gb",
             "NVIDIA GeForce RTX 4090 Laptop GPU",

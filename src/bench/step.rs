@@ -13,6 +13,7 @@ use crate::model::ModelConfig;
 use crate::model::flops::{ForwardFlops, TRAIN_OVER_FORWARD};
 use crate::text::loader::{MicroBatch, StepBatch};
 use crate::train::RunConfig;
+use crate::train::config::Dtype;
 use crate::train::device::DeviceKind;
 use crate::train::setup::{Start, initial_model};
 use crate::train::trainer::Trainer;
@@ -84,7 +85,7 @@ impl Subject for Trainer {
 
     fn on_gpu(&mut self) -> Result<Option<OnGpu>> {
         let kind = self.config().train.device;
-        let precision = self.config().train.dtype.precision();
+        let dtype = self.config().train.dtype;
         let Some(device) = self.engine().cuda() else {
             return Ok((kind == DeviceKind::Metal).then(|| OnGpu {
                 name: "Metal".into(),
@@ -95,7 +96,7 @@ impl Subject for Trainer {
         // Before the peak may have to be measured, which takes memory.
         let memory = Some(device.taken());
         let name = device.name().to_string();
-        let peak = Some(gpu::peak(device, precision)?);
+        let peak = Some(gpu::peak(device, dtype)?);
         Ok(Some(OnGpu { name, peak, memory }))
     }
 
@@ -152,7 +153,7 @@ pub struct Rate {
 #[derive(Clone, Debug, Serialize)]
 pub struct StepReport {
     pub implementation: Implementation,
-    /// What products are computed in: "f32" or "bf16".
+    /// What products are computed in: "f32", "tf32" or "bf16".
     pub dtype: &'static str,
     pub machine: Machine,
     pub model: ModelConfig,
@@ -283,6 +284,7 @@ pub fn measure(
     Ok(StepReport {
         implementation,
         dtype: match precision {
+            Precision::F32 if config.train.dtype == Dtype::Tf32 => "tf32",
             Precision::F32 => "f32",
             Precision::Bf16 => "bf16",
         },

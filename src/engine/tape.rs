@@ -1,17 +1,21 @@
-//! Steps through candle's tape, for devices that have no kernels of ours: right before it is fast.
+//! Steps through candle's tape, for devices that candle knows: right before it is fast.
 //!
-//! Every operation is its differentiable composition ([`crate::ops`]), weights and moments are tensors of the device, and
-//! AdamW is the composition of its formula ([`crate::optim::adamw`]).
+//! Every operation is what [`crate::ops`] has for the device, weights and moments are tensors of the device, and AdamW is one
+//! kernel a parameter on Metal, elsewhere the composition of its formula ([`crate::optim::adamw`]).
 
 use super::{Stepped, Tokens};
 use crate::error::{Error, Result};
+use crate::kernels::update::Factors;
 use crate::model::{DropoutStream, LanguageModel, ModelConfig, Params};
+use crate::ops::metal;
 use crate::optim::{AdamW, clip_coefficient};
 use candle_core::{DType, Device, Tensor, Var};
 
 /// A model on a device of candle's.
 pub struct Tape {
     model: LanguageModel,
+    /// The same weights without the tape, on which the loss would compute gradients that nobody wants.
+    silent: LanguageModel,
     vars: Vec<Var>,
     moments: Option<Moments>,
 }
@@ -28,8 +32,10 @@ impl Tape {
     /// The device has no room.
     pub fn new(config: &ModelConfig, params: &Params, device: &Device) -> Result<Tape> {
         let (model, vars) = LanguageModel::for_training(config, params, device)?;
+        let silent = LanguageModel::beside_training(config, params.specs(), &vars, device)?;
         Ok(Tape {
             model,
+            silent,
             vars,
             moments: None,
         })
@@ -41,8 +47,8 @@ impl Tape {
     /// The device failed; so in all that follows.
     pub fn loss(&self, t: Tokens) -> Result<f64> {
         let off = DropoutStream::off();
-        let loss = self.model.loss(t.tokens, t.targets, t.rows, off)?;
-        scalar(&loss.detach())
+        let loss = self.silent.loss(t.tokens, t.targets, t.rows, off)?;
+        scalar(&loss)
     }
 
     /// Mean loss over equally large micro-batches and its gradient by every variable.
@@ -141,19 +147,22 @@ impl Tape {
         let wide = f64::from;
         let moments = self.moments.as_mut().expect("begun before an update");
         for (i, (var, g)) in self.vars.iter().zip(gradients).enumerate() {
+            let decay = if moments.decays[i] { f.decay } else { 1.0 };
+            let f = Factors { decay, ..f };
+            if metal::fits(&[var.as_tensor(), g]) {
+                let clip = clip as f32;
+                let (m, v) = (&moments.m[i], &moments.v[i]);
+                metal::adamw(Factors { clip, ..f }, var, m, v, &g.detach())?;
+                continue;
+            }
             let g = (g.detach() * clip)?;
             let m = ((&moments.m[i] * wide(f.beta1))? + (&g * wide(f.rest1))?)?;
             let v = ((&moments.v[i] * wide(f.beta2))? + (g.sqr()? * wide(f.rest2))?)?;
             let root = v
                 .sqrt()?
                 .affine(wide(f.inverse_root_correction), wide(f.eps))?;
-            let decay = if moments.decays[i] {
-                wide(f.decay)
-            } else {
-                1.0
-            };
             let step = ((&m / root)? * wide(f.step_size))?;
-            var.set(&((var.as_detached_tensor() * decay)? - step)?)?;
+            var.set(&((var.as_detached_tensor() * wide(f.decay))? - step)?)?;
             (moments.m[i], moments.v[i]) = (m, v);
         }
         Ok(())

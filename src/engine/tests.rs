@@ -227,13 +227,36 @@ fn recomputation_keeps_less() {
     assert!(bytes(Purpose::Evaluate) < again && again < keep);
 }
 
-/// Weights, moments and losses through the tape are the kernels', step after step, and in the middle of a run too.
 #[test]
 fn the_tape_trains_as_the_kernels_do() {
+    trains_as_the_kernels_do(&Device::Cpu);
+}
+
+/// The compositions that are left and the kernels that are not, together, as they run on Metal.
+#[cfg(target_os = "linux")]
+#[test]
+fn the_tape_trains_on_emulated_metal() {
+    use crate::ops::metal::emulated;
+    if emulated::there_is_a_compiler() {
+        emulated::on(|| trains_as_the_kernels_do(&Device::Cpu));
+    }
+}
+
+#[cfg(feature = "metal")]
+#[test]
+fn the_tape_trains_on_metal() {
+    match Device::new_metal(0) {
+        Ok(device) => trains_as_the_kernels_do(&device),
+        Err(e) => eprintln!("skipped: {e}"),
+    }
+}
+
+/// Weights, moments and losses through the tape are the kernels', step after step, and in the middle of a run too.
+fn trains_as_the_kernels_do(device: &Device) {
     use crate::optim::AdamWConfig;
     for config in models() {
         let mut kernels = engine(&config, Precision::F32, false);
-        let mut tape = Engine::on_tape(&Device::Cpu, &config, shaken(&config)).unwrap();
+        let mut tape = Engine::on_tape(device, &config, shaken(&config)).unwrap();
         let [mut of_kernels, mut of_tape] =
             [(); 2].map(|()| AdamW::new(AdamWConfig::default(), kernels.specs()));
         for step in 0..6 {
@@ -256,7 +279,7 @@ fn the_tape_trains_as_the_kernels_do() {
                 tape.fetch_moments(&mut of_tape).unwrap();
                 let mut params = shaken(&config);
                 params.values_mut().copy_from_slice(tape.params().values());
-                tape = Engine::on_tape(&Device::Cpu, &config, params).unwrap();
+                tape = Engine::on_tape(device, &config, params).unwrap();
             }
         }
         let held_out = ids(&config, 2, 8, 99);

@@ -5,7 +5,7 @@
 
 DEVICE float gelu_gate(float x) { return sigmoid(SLOPE * x * (1.0f + CUBIC * x * x)); }
 
-// out = gelu(pre).
+// out = gelu(pre), which may be the same.
 KERNEL void gelu(const Act *pre, Act *out, u64 count) {
     u64 i = 4 * ((u64)blockIdx.x * blockDim.x + threadIdx.x);
     if (i >= count) return;

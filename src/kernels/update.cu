@@ -65,9 +65,10 @@ struct Piece {
 };
 
 // A block a piece. `rounded` is what products read: the weights as bf16, or nothing where they read the weights themselves.
-KERNEL void adamw(Factors f, const Piece *pieces, const Verdict *verdict, float *p, float *m, float *v, const float *g,
+KERNEL void adamw(const Factors *factors, const Piece *pieces, const Verdict *verdict, float *p, float *m, float *v, const float *g,
                   u16 *rounded) {
     if (!verdict->finite) return;
+    Factors f = *factors;
     Piece piece = pieces[blockIdx.x];
     float decay = piece.decays ? f.decay : 1.0f, clip = verdict->clip;
     for (u32 k = threadIdx.x; k < piece.len; k += UPDATE_THREADS) {

@@ -64,6 +64,19 @@ impl LanguageModel {
         Ok((model, vars))
     }
 
+    /// A model over the memory of these variables, in the parameters' order, which sees what becomes of them and records
+    /// nothing.
+    pub fn beside_training(
+        config: &ModelConfig,
+        specs: &[ParamSpec],
+        vars: &[Var],
+        device: &Device,
+    ) -> Result<Self> {
+        let named = specs.iter().zip(vars);
+        let tensors = named.map(|(s, v)| (s.name.as_str(), v.as_detached_tensor()));
+        Self::new(config, &tensors.collect(), device).map_err(Error::backend)
+    }
+
     /// A model over a copy of the weights on `device` that records nothing.
     pub fn for_inference(config: &ModelConfig, params: &Params, device: &Device) -> Result<Self> {
         let model = || {

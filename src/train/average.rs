@@ -175,12 +175,19 @@ impl Averages {
     /// # Errors
     /// The weights cannot be had from the device.
     pub fn add(&mut self, trainer: &mut Trainer) -> Result<()> {
-        if !self.config.is_on() {
+        let step = trainer.completed();
+        let window_due = self.window.as_ref().is_some_and(|w| w.is_due(step));
+        let ema_due = match &self.ema {
+            Some(ema) => ema.is_due(step),
+            None => self.config.ema && step >= self.ema_from,
+        };
+        // From another device weights are a copy, which takes its time.
+        if !(window_due || ema_due) {
             return Ok(());
         }
         let clock = Instant::now();
         trainer.fetch()?;
-        let (step, weights) = (trainer.completed(), trainer.params().values());
+        let weights = trainer.params().values();
         if let Some(window) = &mut self.window {
             window.add(step, weights);
         }

@@ -112,6 +112,8 @@ pub enum Dtype {
     Auto,
     #[default]
     F32,
+    /// Operands of products rounded to TF32 on their way in; CUDA alone
+    Tf32,
     /// Operands of products, and activations, rounded to bf16
     Bf16,
 }
@@ -121,6 +123,7 @@ impl std::fmt::Display for Dtype {
         f.write_str(match self {
             Dtype::Auto => "auto",
             Dtype::F32 => "f32",
+            Dtype::Tf32 => "tf32",
             Dtype::Bf16 => "bf16",
         })
     }
@@ -162,7 +165,7 @@ impl Dtype {
     pub fn precision(self) -> Precision {
         match self {
             Dtype::Bf16 => Precision::Bf16,
-            Dtype::F32 => Precision::F32,
+            Dtype::F32 | Dtype::Tf32 => Precision::F32,
             Dtype::Auto if gemm::has_bf16() => Precision::Bf16,
             Dtype::Auto => Precision::F32,
         }

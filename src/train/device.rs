@@ -1,5 +1,6 @@
 //! Where a run trains.
 
+use super::config::Dtype;
 use crate::engine::Engine;
 use crate::engine::cuda::device::Device;
 use crate::error::{Error, Result};
@@ -59,14 +60,18 @@ impl DeviceKind {
         self,
         config: &ModelConfig,
         params: Params,
-        precision: Precision,
+        dtype: Dtype,
         recompute: bool,
     ) -> Result<Engine> {
+        let precision = dtype.precision();
         match self {
             DeviceKind::Cuda => {
-                let device = open(config, precision)?;
+                let device = open(config, precision, dtype == Dtype::Tf32)?;
                 Engine::on_cuda(device, config, params, precision, recompute)
             }
+            _ if dtype == Dtype::Tf32 => Err(Error::input(format!(
+                "--dtype tf32: products round to TF32 on CUDA alone, and this run is on {self}; give --dtype f32",
+            ))),
             DeviceKind::Metal if precision == Precision::Bf16 => Err(Error::input(
                 "--dtype bf16: on Metal training is in f32; give --dtype f32",
             )),
@@ -79,13 +84,13 @@ impl DeviceKind {
 }
 
 #[cfg(feature = "cuda")]
-fn open(config: &ModelConfig, precision: Precision) -> Result<Box<dyn Device>> {
+fn open(config: &ModelConfig, precision: Precision, tf32: bool) -> Result<Box<dyn Device>> {
     use crate::engine::cuda::driver::Driver;
-    Ok(Box::new(Driver::open(config, precision)?))
+    Ok(Box::new(Driver::open(config, precision, tf32)?))
 }
 
 #[cfg(not(feature = "cuda"))]
-fn open(_: &ModelConfig, _: Precision) -> Result<Box<dyn Device>> {
+fn open(_: &ModelConfig, _: Precision, _: bool) -> Result<Box<dyn Device>> {
     Err(not_built())
 }
 

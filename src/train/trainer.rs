@@ -24,9 +24,8 @@ impl Trainer {
     pub fn new(config: RunConfig, model_config: ModelConfig, params: Params) -> Result<Trainer> {
         let schedule = config.schedule()?;
         let optimizer = AdamW::new(config.optim.clone(), params.specs());
-        let precision = config.train.dtype.precision();
         let t = &config.train;
-        let mut engine = (t.device).engine(&model_config, params, precision, t.recompute)?;
+        let mut engine = (t.device).engine(&model_config, params, t.dtype, t.recompute)?;
         engine.check_room(t.batch_size, t.sequence_length)?;
         Ok(Trainer {
             config,

@@ -35,12 +35,6 @@ impl Argument {
     pub fn as_ptr(&self) -> *const u8 {
         self.bytes.as_ptr()
     }
-
-    /// `Factors` in update.cu.
-    pub fn factors(x: [f32; 8]) -> Argument {
-        let bytes: Vec<u8> = x.iter().flat_map(|x| x.to_ne_bytes()).collect();
-        Argument::of(&bytes)
-    }
 }
 
 impl From<Address> for Argument {
@@ -145,6 +139,16 @@ pub struct Product {
     pub d_number: Number,
     pub c: Option<Address>,
     pub bias: Option<Address>,
+    pub gelu: Option<Gelu>,
+}
+
+/// What a product does with its sums on their way out: GELU by tanh. Its other matrix lies as d does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gelu {
+    /// `d` is GELU of the sums, which go here.
+    Forward(Address),
+    /// `d` is the sums by the slope of GELU at what is here.
+    Backward(Address),
 }
 
 /// A device, whose work happens in the order in which it is asked for, later than it is asked for.
@@ -178,4 +182,18 @@ pub trait Device {
     fn launch(&mut self, launch: &Launch) -> Result<()>;
 
     fn multiply(&mut self, product: &Product) -> Result<()>;
+
+    /// Whether a product with a GELU is one product here, and the better for it.
+    fn takes(&mut self, product: &Product) -> bool;
+
+    /// What is asked for from here on is kept, and not done: launches, products and clearing alone.
+    fn begin_recording(&mut self) -> Result<()>;
+
+    /// Ends what was begun, and names the recording.
+    fn end_recording(&mut self) -> Result<usize>;
+
+    /// Does what was recorded, with what is in memory now.
+    fn replay(&mut self, recording: usize) -> Result<()>;
+
+    fn forget(&mut self, recording: usize);
 }

@@ -17,6 +17,8 @@ use std::ffi::{CString, c_void};
 
 /// The oldest that multiplies bf16: Ampere.
 const OLDEST: (i32, i32) = (8, 0);
+/// From here on a product with GELU behind it is faster than a product and a kernel, as llm.c found: Hopper.
+const FUSES_GELU: (i32, i32) = (9, 0);
 /// What kernels may have of shared memory without asking for more.
 const PLAIN_SHARED: u32 = 48 << 10;
 
@@ -29,14 +31,18 @@ pub struct Driver {
     kernels: HashMap<&'static str, (sys::CUfunction, u32)>,
     blas: Blas,
     ledger: Ledger,
+    fuses_gelu: bool,
+    /// Those that were forgotten are gone, and their places stay.
+    recordings: Vec<Option<sys::CUgraphExec>>,
 }
 
 impl Driver {
-    /// The first GPU, with the kernels of this model compiled for it.
+    /// The first GPU, with the kernels of this model compiled for it. With `tf32` products of f32 round their operands to
+    /// TF32.
     ///
     /// # Errors
     /// One sentence each: no driver, no GPU, one that is too old, no compiler, no cuBLAS.
-    pub fn open(config: &ModelConfig, precision: Precision) -> Result<Driver> {
+    pub fn open(config: &ModelConfig, precision: Precision, tf32: bool) -> Result<Driver> {
         let (device, name, capability) = first()?;
         let image = compile::kernels(config, precision, capability)?;
         // SAFETY: the device is there; the context stays for the process.
@@ -50,7 +56,7 @@ impl Driver {
                 .map_err(|e| failed("load the kernels, which an older driver may not take,", &e))?;
             (stream, module)
         };
-        let blas = Blas::new(stream)?;
+        let blas = Blas::new(stream, tf32)?;
         let mut ledger = Ledger::default();
         let (at, bytes) = blas.workspace();
         ledger.took(at, bytes);
@@ -61,6 +67,8 @@ impl Driver {
             kernels: HashMap::new(),
             blas,
             ledger,
+            fuses_gelu: capability >= FUSES_GELU,
+            recordings: Vec::new(),
         })
     }
 
@@ -162,6 +170,46 @@ impl Device for Driver {
 
     fn multiply(&mut self, product: &Product) -> Result<()> {
         self.blas.multiply(product)
+    }
+
+    fn takes(&mut self, product: &Product) -> bool {
+        self.fuses_gelu && self.blas.prepare(product).is_ok()
+    }
+
+    fn begin_recording(&mut self) -> Result<()> {
+        // Relaxed: other threads may do with CUDA what they like meanwhile.
+        let mode = sys::CUstreamCaptureMode_enum::CU_STREAM_CAPTURE_MODE_RELAXED;
+        // SAFETY: the stream is there.
+        unsafe { result::stream::begin_capture(self.stream, mode) }
+            .map_err(|e| failed("begin to record a step", &e))
+    }
+
+    fn end_recording(&mut self) -> Result<usize> {
+        // SAFETY: recording was begun on this stream; the graph is not needed once it is made executable.
+        let recording = unsafe {
+            result::stream::end_capture(self.stream).and_then(|graph| {
+                let flags = sys::CUgraphInstantiate_flags(0);
+                let made = result::graph::instantiate(graph, flags);
+                result::graph::destroy(graph).and(made)
+            })
+        };
+        let recording = recording.map_err(|e| failed("record a step", &e))?;
+        self.recordings.push(Some(recording));
+        Ok(self.recordings.len() - 1)
+    }
+
+    fn replay(&mut self, recording: usize) -> Result<()> {
+        let recording = self.recordings[recording].expect("not forgotten");
+        // SAFETY: it was made on this stream, and what it reads and writes is there still, or it would be forgotten.
+        unsafe { result::graph::launch(recording, self.stream) }
+            .map_err(|e| failed("run a recorded step", &e))
+    }
+
+    fn forget(&mut self, recording: usize) {
+        if let Some(recording) = self.recordings[recording].take() {
+            // SAFETY: made once; a recording that is under way is freed when it has ended. A failure would be told by what comes next.
+            let _ = unsafe { result::graph::exec_destroy(recording) };
+        }
     }
 }
 

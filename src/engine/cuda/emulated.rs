@@ -1,7 +1,7 @@
 //! A device on the processor, for tests: kernels compiled by the system's C++ compiler under kernels/emulated.hpp, memory of
 //! the host's, products in plain loops.
 
-use super::device::{Address, Device, Launch, Number, Operand, Product};
+use super::device::{Address, Argument, Device, Gelu, Launch, Number, Operand, Product};
 use super::ledger::{Ledger, Taken};
 use super::sources;
 use crate::error::{Error, Result};
@@ -23,6 +23,24 @@ pub struct Emulated {
     /// What it says that it has left.
     pub room: Option<usize>,
     ledger: Ledger,
+    pub fuses_gelu: bool,
+    /// What is being recorded.
+    recording: Option<Vec<Task>>,
+    pub recordings: Vec<Option<Vec<Task>>>,
+}
+
+/// What was asked for, with what it was asked with.
+#[derive(Clone)]
+pub enum Task {
+    Launch {
+        kernel: &'static str,
+        blocks: [u32; 3],
+        threads: u32,
+        shared: u32,
+        arguments: Vec<Argument>,
+    },
+    Multiply(Product),
+    Clear(Address, usize),
 }
 
 /// 256 bytes, of which only the address is used here.
@@ -79,6 +97,9 @@ impl Emulated {
             memory: HashMap::new(),
             room: None,
             ledger: Ledger::default(),
+            fuses_gelu: false,
+            recording: None,
+            recordings: Vec::new(),
         }
     }
 
@@ -137,6 +158,7 @@ impl Device for Emulated {
     }
 
     fn allocate(&mut self, bytes: usize) -> Result<Address> {
+        assert!(self.recording.is_none(), "no recording allocates");
         let block = vec![Aligned { _bytes: [0; 256] }; bytes.div_ceil(256).max(1)];
         let at = block.as_ptr() as u64;
         self.memory.insert(at, block);
@@ -158,6 +180,7 @@ impl Device for Emulated {
     }
 
     fn write(&mut self, to: Address, bytes: &[u8]) -> Result<()> {
+        assert!(self.recording.is_none(), "a copy would not be recorded");
         self.check(to, bytes.len());
         // SAFETY: inside an allocation.
         unsafe { std::ptr::copy(bytes.as_ptr(), to.0 as *mut u8, bytes.len()) };
@@ -165,6 +188,10 @@ impl Device for Emulated {
     }
 
     fn read(&mut self, from: Address, bytes: &mut [u8]) -> Result<()> {
+        assert!(
+            self.recording.is_none(),
+            "nothing is there to be waited for"
+        );
         self.check(from, bytes.len());
         // SAFETY: inside an allocation.
         unsafe { std::ptr::copy(from.0 as *const u8, bytes.as_mut_ptr(), bytes.len()) };
@@ -172,10 +199,26 @@ impl Device for Emulated {
     }
 
     fn clear(&mut self, at: Address, bytes: usize) -> Result<()> {
-        self.write(at, &vec![0; bytes])
+        match &mut self.recording {
+            Some(tasks) => {
+                tasks.push(Task::Clear(at, bytes));
+                Ok(())
+            }
+            None => self.write(at, &vec![0; bytes]),
+        }
     }
 
     fn launch(&mut self, launch: &Launch) -> Result<()> {
+        if let Some(tasks) = &mut self.recording {
+            tasks.push(Task::Launch {
+                kernel: launch.kernel,
+                blocks: launch.blocks,
+                threads: launch.threads,
+                shared: launch.shared,
+                arguments: launch.arguments.to_vec(),
+            });
+            return Ok(());
+        }
         let kernel = self.kernels.get(launch.kernel);
         let kernel = kernel.ok_or_else(|| Error::input(format!("no {}", launch.kernel)))?;
         let mut arguments: Vec<*mut c_void> = (launch.arguments.iter())
@@ -194,6 +237,10 @@ impl Device for Emulated {
     }
 
     fn multiply(&mut self, p: &Product) -> Result<()> {
+        if let Some(tasks) = &mut self.recording {
+            tasks.push(Task::Multiply(*p));
+            return Ok(());
+        }
         let a = self.matrix(p.a, p.number, p.m, p.k);
         // Columns of b one after the other.
         let b = Operand {
@@ -219,6 +266,9 @@ impl Device for Emulated {
         if let Some(bias) = p.bias {
             self.check(bias, bytes * p.m);
         }
+        if let Some(Gelu::Forward(at) | Gelu::Backward(at)) = p.gelu {
+            self.check(at, whole);
+        }
         let sums: Vec<f32> = (0..p.n * p.m)
             .into_par_iter()
             .map(|i| {
@@ -229,16 +279,87 @@ impl Device for Emulated {
                 sum + p.bias.map_or(0.0, |bias| read(bias, row))
             })
             .collect();
-        for (i, sum) in sums.into_iter().enumerate() {
-            let at = i / p.m * p.d_stride + i % p.m;
+        let write = |to: Address, i: usize, x: f32| {
             // SAFETY: checked above.
             unsafe {
                 match p.d_number {
-                    Number::F32 => *((p.d.0 as *mut f32).add(at)) = sum,
-                    Number::Bf16 => *((p.d.0 as *mut u16).add(at)) = Bf16::from_f32(sum).0,
+                    Number::F32 => *((to.0 as *mut f32).add(i)) = x,
+                    Number::Bf16 => *((to.0 as *mut u16).add(i)) = Bf16::from_f32(x).0,
                 }
+            }
+        };
+        for (i, sum) in sums.into_iter().enumerate() {
+            let i = i / p.m * p.d_stride + i % p.m;
+            let out = match p.gelu {
+                None => sum,
+                Some(Gelu::Forward(pre)) => {
+                    write(pre, i, sum);
+                    gelu(sum)
+                }
+                Some(Gelu::Backward(pre)) => sum * gelu_slope(read(pre, i)),
+            };
+            write(p.d, i, out);
+        }
+        Ok(())
+    }
+
+    fn takes(&mut self, _: &Product) -> bool {
+        self.fuses_gelu
+    }
+
+    fn begin_recording(&mut self) -> Result<()> {
+        assert!(
+            self.recording.replace(Vec::new()).is_none(),
+            "one at a time"
+        );
+        Ok(())
+    }
+
+    fn end_recording(&mut self) -> Result<usize> {
+        self.recordings.push(self.recording.take());
+        Ok(self.recordings.len() - 1)
+    }
+
+    fn replay(&mut self, recording: usize) -> Result<()> {
+        let tasks = self.recordings[recording].clone().expect("not forgotten");
+        for task in &tasks {
+            match task {
+                Task::Clear(at, bytes) => self.clear(*at, *bytes)?,
+                Task::Multiply(product) => self.multiply(product)?,
+                Task::Launch {
+                    kernel,
+                    blocks,
+                    threads,
+                    shared,
+                    arguments,
+                } => self.launch(&Launch {
+                    kernel,
+                    blocks: *blocks,
+                    threads: *threads,
+                    shared: *shared,
+                    arguments,
+                })?,
             }
         }
         Ok(())
     }
+
+    fn forget(&mut self, recording: usize) {
+        assert!(
+            self.recordings[recording].take().is_some(),
+            "forgotten once"
+        );
+    }
+}
+
+/// GELU by tanh, as cuBLASLt has it.
+fn gelu(x: f32) -> f32 {
+    let u = (2.0 / std::f32::consts::PI).sqrt() * (x + 0.044715 * x.powi(3));
+    0.5 * x * (1.0 + u.tanh())
+}
+
+fn gelu_slope(x: f32) -> f32 {
+    let root = (2.0 / std::f32::consts::PI).sqrt();
+    let t = (root * (x + 0.044715 * x.powi(3))).tanh();
+    0.5 * (1.0 + t) + 0.5 * x * (1.0 - t * t) * root * (1.0 + 3.0 * 0.044715 * x * x)
 }

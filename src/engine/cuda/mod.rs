@@ -11,15 +11,15 @@ pub mod ledger;
 mod products;
 mod run;
 pub mod sources;
+mod step;
 #[cfg(test)]
 mod tests;
 
+use super::Tokens;
 use super::build::Form;
 use super::program::{Op, Program, Sizes, Store};
-use super::{Stepped, Tokens};
 use crate::error::{Error, Result};
 use crate::kernels::gemm::Precision;
-use crate::kernels::update::Factors;
 use crate::kernels::{rope, table};
 use crate::model::{DropoutStream, ModelConfig};
 use crate::optim::AdamW;
@@ -96,6 +96,11 @@ pub struct Cuda {
     rope_positions: usize,
     /// f64: the mean loss; then `Verdict` in update.cu.
     outcome: Address,
+    /// `Factors` in update.cu, of the step under way.
+    factors: Address,
+    recorded: Option<step::Recorded>,
+    /// Until the device fails to.
+    records: bool,
 }
 
 /// One micro-batch on the device.
@@ -149,7 +154,7 @@ impl Cuda {
             Precision::Bf16 => Some(device.allocate(2 * (parameters + beyond))?),
             Precision::F32 => None,
         };
-        let outcome = device.allocate(24)?;
+        let (outcome, factors) = (device.allocate(24)?, device.allocate(32)?);
         let mut cuda = Cuda {
             device,
             precision,
@@ -165,6 +170,9 @@ impl Cuda {
             rope: Region::EMPTY,
             rope_positions: 0,
             outcome,
+            factors,
+            recorded: None,
+            records: true,
         };
         cuda.set_weights(weights)?;
         Ok(cuda)
@@ -259,147 +267,6 @@ impl Cuda {
         Ok(loss[0])
     }
 
-    /// Launches forward and backward over equally large micro-batches; the mean loss and its gradients are then on the device.
-    fn launch_gradients(
-        &mut self,
-        program: &Program,
-        batches: &[(Tokens, DropoutStream)],
-    ) -> Result<()> {
-        self.reserve(program)?;
-        let bytes = 4 * self.parameters;
-        self.gradients.grow(&mut *self.device, bytes)?;
-        let tokens: Vec<Tokens> = batches.iter().map(|(tokens, _)| *tokens).collect();
-        let micros = self.upload(&program.sizes, &tokens)?;
-        let share = 1.0 / batches.len() as f64;
-        for (i, (micro, (_, dropout))) in micros.into_iter().zip(batches).enumerate() {
-            let run = Run {
-                program,
-                micro,
-                dropout,
-                add: i > 0,
-                scale: share as f32,
-            };
-            self.run(&run)?;
-            self.mean_loss(program, share, i > 0)?;
-        }
-        Ok(())
-    }
-
-    /// Mean loss and, on the device, its gradients.
-    pub fn loss_and_gradients(
-        &mut self,
-        program: &Program,
-        batches: &[(Tokens, DropoutStream)],
-    ) -> Result<f64> {
-        self.launch_gradients(program, batches)?;
-        let mut loss = [0.0f64];
-        self.device.read(self.outcome, bytes_of_mut(&mut loss))?;
-        Ok(loss[0])
-    }
-
-    /// A whole step of training; waited for once, at its end.
-    pub fn step(
-        &mut self,
-        program: &Program,
-        batches: &[(Tokens, DropoutStream)],
-        optimizer: &mut AdamW,
-        lr: f64,
-    ) -> Result<Stepped> {
-        self.launch_gradients(program, batches)?;
-        if self.moments.is_none() {
-            self.moments = Some(self.begin_moments(optimizer)?);
-        }
-        let n = self.parameters;
-        let blocks = n.div_ceil(UPDATE_BLOCK);
-        self.partials.grow(&mut *self.device, 8 * blocks)?;
-        let (partials, gradients) = (self.partials.at, self.gradients.at);
-        let verdict = self.outcome.after(8);
-        let squares = [gradients.into(), (n as u64).into(), partials.into()];
-        self.launch("squares", [blocks as u32, 1, 1], UPDATE_THREADS, &squares)?;
-        self.launch(
-            "judge",
-            [1, 1, 1],
-            UPDATE_THREADS,
-            &[
-                partials.into(),
-                (blocks as u32).into(),
-                self.outcome.into(),
-                optimizer.config().grad_clip.into(),
-                verdict.into(),
-            ],
-        )?;
-        let moments = self.moments.as_ref().expect("begun above");
-        let arguments = [
-            factors(&optimizer.next_factors(lr)),
-            moments.pieces.into(),
-            verdict.into(),
-            self.weights.into(),
-            moments.m.into(),
-            moments.v.into(),
-            gradients.into(),
-            self.rounded.unwrap_or(Address::NULL).into(),
-        ];
-        let count = moments.count;
-        self.launch("adamw", [count, 1, 1], UPDATE_THREADS, &arguments)?;
-        let mut outcome = [0u64; 3];
-        self.device.read(self.outcome, bytes_of_mut(&mut outcome))?;
-        let finite = (outcome[2] >> 32) as u32 == 1;
-        if finite {
-            optimizer.updated();
-        }
-        Ok(Stepped {
-            loss: f64::from_bits(outcome[0]),
-            grad_norm: f64::from_bits(outcome[1]),
-            finite,
-        })
-    }
-
-    fn begin_moments(&mut self, optimizer: &mut AdamW) -> Result<Moments> {
-        let bytes = 4 * self.parameters;
-        let (m, v) = (self.device.allocate(bytes)?, self.device.allocate(bytes)?);
-        let pieces: Vec<[u32; 4]> = (optimizer.pieces())
-            .map(|(start, len, decays)| {
-                let start = start as u64;
-                [
-                    start as u32,
-                    (start >> 32) as u32,
-                    len as u32,
-                    u32::from(decays),
-                ]
-            })
-            .collect();
-        let at = self.device.allocate(16 * pieces.len())?;
-        self.device.write(at, bytes_of(&pieces))?;
-        // A run that is taken up has them already.
-        let (host_m, host_v) = optimizer.moments_mut();
-        self.device.write(m, bytes_of(host_m))?;
-        self.device.write(v, bytes_of(host_v))?;
-        Ok(Moments {
-            m,
-            v,
-            pieces: at,
-            count: pieces.len() as u32,
-        })
-    }
-
-    fn mean_loss(&mut self, program: &Program, share: f64, add: bool) -> Result<()> {
-        let losses = self.arena.at.after(program.losses.offset);
-        let count = program.losses.len as u32;
-        let outcome = self.outcome;
-        self.launch(
-            "mean_loss",
-            [1, 1, 1],
-            UPDATE_THREADS,
-            &[
-                losses.into(),
-                count.into(),
-                share.into(),
-                add.into(),
-                outcome.into(),
-            ],
-        )
-    }
-
     /// Tokens and buckets of micro-batches, in one copy.
     fn upload(&mut self, sizes: &Sizes, batches: &[Tokens]) -> Result<Vec<Micro>> {
         let (n, v) = (sizes.tokens(), sizes.vocab);
@@ -468,20 +335,6 @@ fn partials(program: &Program) -> usize {
     let s = &program.sizes;
     let widest = s.qkv().max(2 * s.mlp).max(s.width);
     4 * (NORM_BLOCKS * 2 * s.width).max(SUM_BLOCKS * widest)
-}
-
-/// `Factors` in update.cu.
-fn factors(f: &Factors) -> device::Argument {
-    device::Argument::factors([
-        f.beta1,
-        f.rest1,
-        f.beta2,
-        f.rest2,
-        f.decay,
-        f.step_size,
-        f.inverse_root_correction,
-        f.eps,
-    ])
 }
 
 /// Plain numbers as bytes.

@@ -1,6 +1,6 @@
 //! Linear layers, their gradients, and the head with the loss: products, and what follows them.
 
-use super::device::{Address, Number, Operand, Product};
+use super::device::{Address, Gelu, Number, Operand, Product};
 use super::run::{LOSS_THREADS, mask};
 use super::{Cuda, Run, SUM_BLOCKS};
 use crate::engine::program::{Buf, Finish, FinishBack, Op, Span, Store, Weight};
@@ -105,6 +105,7 @@ impl Cuda {
             d_number: number,
             c: None,
             bias: None,
+            gelu: None,
         }
     }
 
@@ -140,6 +141,7 @@ impl Cuda {
             d_number: self.act(),
             c: None,
             bias: None,
+            gelu: None,
         }
     }
 
@@ -183,6 +185,7 @@ impl Cuda {
             d_number: Number::F32,
             c: add.then_some(out),
             bias: None,
+            gelu: None,
         })
     }
 
@@ -231,11 +234,16 @@ impl Cuda {
                 self.device.multiply(&product)
             }
             Finish::Gelu { pre, out } => {
-                let mut product = self.forward_product(n, x, weight, self.at(pre), self.act());
+                let (pre, to) = (self.at(pre), self.at(out));
+                let mut product = self.forward_product(n, x, weight, to, self.act());
                 product.bias = self.bias(bias, self.act());
+                product.gelu = Some(Gelu::Forward(pre));
+                if self.device.takes(&product) {
+                    return self.device.multiply(&product);
+                }
+                (product.d, product.gelu) = (pre, None);
                 self.device.multiply(&product)?;
-                let arguments = [self.at(pre).into(), self.at(out).into()];
-                self.launch_over("gelu", out.len, &arguments)
+                self.launch_over("gelu", out.len, &[pre.into(), to.into()])
             }
             Finish::Residual {
                 residual,
@@ -271,9 +279,16 @@ impl Cuda {
                 self.device.multiply(&product)
             }
             FinishBack::Gelu { pre, dpre } => {
-                let product = self.input_product(n, dy, weight, self.at(dpre));
+                let pre = self.at(pre);
+                let mut product = self.input_product(n, dy, weight, self.at(dpre));
+                product.gelu = Some(Gelu::Backward(pre));
+                if self.device.takes(&product) {
+                    self.device.multiply(&product)?;
+                    return self.launch_over("gelu", dpre.len, &[pre.into(), pre.into()]);
+                }
+                product.gelu = None;
                 self.device.multiply(&product)?;
-                let arguments = [self.at(pre).into(), self.at(dpre).into()];
+                let arguments = [pre.into(), product.d.into()];
                 self.launch_over("gelu_back", dpre.len, &arguments)
             }
             FinishBack::Swiglu {

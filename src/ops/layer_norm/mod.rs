@@ -9,7 +9,7 @@
 pub mod composition;
 mod fused;
 
-use super::bridge;
+use super::{bridge, metal};
 use candle_core::{D, Result, Tensor, bail};
 
 /// `x [.., D]`, `weight [D]`, `bias [D]` → same shape as `x`.
@@ -22,6 +22,9 @@ pub fn layer_norm(x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f64) -> Resul
         if t.dims() != [width] {
             bail!("layer_norm: {name} {:?} is not [{width}]", t.shape());
         }
+    }
+    if metal::fits(&[x, weight, bias]) {
+        return metal::layer_norm(x, weight, bias, eps);
     }
     if bridge::fits(&[x, weight, bias]) {
         let fused = fused::LayerNorm::new(eps);

@@ -10,13 +10,14 @@
 pub mod composition;
 mod fused;
 
-use super::bridge;
+use super::{bridge, metal};
 use candle_core::{Result, Tensor, bail};
 
 /// `h [N, D]`, `weight [V, D]`, `targets [N]` (u32, each below V) → scalar mean loss in nats.
 ///
 /// # Errors
-/// When the shapes do not fit each other, or a target is not below V.
+/// When the shapes do not fit each other, or a target is not below V; on Metal, where looking at the targets would mean
+/// waiting for the device, the loss of such a target is not a number.
 pub fn linear_cross_entropy(h: &Tensor, weight: &Tensor, targets: &Tensor) -> Result<Tensor> {
     let (rows, width) = h.dims2()?;
     let (_, weight_width) = weight.dims2()?;
@@ -27,6 +28,9 @@ pub fn linear_cross_entropy(h: &Tensor, weight: &Tensor, targets: &Tensor) -> Re
             weight.shape(),
             targets.shape()
         );
+    }
+    if metal::fits(&[h, weight]) {
+        return metal::linear_cross_entropy(h, weight, targets);
     }
     if bridge::fits(&[h, weight]) {
         let (vocab, _) = weight.dims2()?;

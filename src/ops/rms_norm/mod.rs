@@ -8,7 +8,7 @@
 pub mod composition;
 mod fused;
 
-use super::bridge;
+use super::{bridge, metal};
 use candle_core::{D, Result, Tensor, bail};
 
 /// `x [.., D]`, `weight [D]` → same shape as `x`.
@@ -19,6 +19,9 @@ pub fn rms_norm(x: &Tensor, weight: &Tensor, eps: f64) -> Result<Tensor> {
     let width = x.dim(D::Minus1)?;
     if weight.dims() != [width] {
         bail!("rms_norm: weight {:?} is not [{width}]", weight.shape());
+    }
+    if metal::fits(&[x, weight]) {
+        return metal::rms_norm(x, weight, eps);
     }
     if bridge::fits(&[x, weight]) {
         let fused = fused::RmsNorm::new(eps);

@@ -7,7 +7,7 @@
 pub mod composition;
 mod fused;
 
-use super::bridge;
+use super::{bridge, metal};
 use crate::kernels::rope::table;
 use candle_core::{DType, Device, Result, Tensor, bail};
 
@@ -73,6 +73,9 @@ pub fn rope(x: &Tensor, table: &RopeTable) -> Result<Tensor> {
             "rope: heads of {head_dim}, but the table is for {}",
             2 * table.cos.dims()[1]
         );
+    }
+    if metal::fits(&[x, &table.cos, &table.sin]) {
+        return metal::rope(x, &table.cos, &table.sin);
     }
     if bridge::fits(&[x, &table.cos, &table.sin]) {
         let fused = fused::Rope {

@@ -7,7 +7,7 @@
 pub mod composition;
 mod fused;
 
-use super::bridge;
+use super::{bridge, metal};
 use candle_core::{Result, Tensor, bail};
 
 /// `gate` and `up` of one shape → that shape.
@@ -17,6 +17,9 @@ use candle_core::{Result, Tensor, bail};
 pub fn swiglu(gate: &Tensor, up: &Tensor) -> Result<Tensor> {
     if gate.shape() != up.shape() {
         bail!("swiglu: gate {:?}, but up {:?}", gate.shape(), up.shape());
+    }
+    if metal::fits(&[gate, up]) {
+        return metal::swiglu(gate, up);
     }
     if bridge::fits(&[gate, up]) {
         return gate

@@ -194,7 +194,7 @@ impl Chosen {
         let t = &file.config.train;
         let (_, last) = &self.models[self.models.len() - 1];
         let params = hf::read_params(last, &average.config)?;
-        let mut engine = (t.device).engine(&average.config, params, t.dtype.precision(), false)?;
+        let mut engine = (t.device).engine(&average.config, params, t.dtype, false)?;
         let of_last = held_out.evaluate(&mut engine)?;
         engine.swap_weights(&mut average.params.values().to_vec())?;
         Ok((held_out.evaluate(&mut engine)?, of_last))

@@ -1,6 +1,6 @@
 //! Products through cuBLASLt; what was found out about a shape is kept.
 
-use crate::engine::cuda::device::{Address, Number, Operand, Product};
+use crate::engine::cuda::device::{Address, Gelu, Number, Operand, Product};
 use crate::error::{Error, Result};
 use cudarc::cublaslt::{result, sys};
 use cudarc::driver::sys::CUstream;
@@ -19,6 +19,8 @@ struct Shape {
     numbers: [Number; 2],
     adds: bool,
     bias: bool,
+    /// Whether there is one, and whether it is the way back.
+    gelu: Option<bool>,
     /// Of a, b, c and d, in bytes.
     alignments: [u32; 4],
 }
@@ -34,11 +36,13 @@ pub struct Blas {
     handle: sys::cublasLtHandle_t,
     stream: CUstream,
     workspace: u64,
+    /// Whether f32 is rounded to TF32 on its way into products.
+    tf32: bool,
     plans: HashMap<Shape, Plan>,
 }
 
 impl Blas {
-    pub fn new(stream: CUstream) -> Result<Blas> {
+    pub fn new(stream: CUstream, tf32: bool) -> Result<Blas> {
         // SAFETY: a context is current.
         let workspace = unsafe { cudarc::driver::result::malloc_sync(WORKSPACE) };
         Ok(Blas {
@@ -46,6 +50,7 @@ impl Blas {
             stream,
             workspace: workspace
                 .map_err(|e| Error::backend(format!("no room for cuBLASLt's workspace: {e:?}")))?,
+            tf32,
             plans: HashMap::new(),
         })
     }
@@ -55,23 +60,25 @@ impl Blas {
         (Address(self.workspace), WORKSPACE)
     }
 
-    pub fn multiply(&mut self, p: &Product) -> Result<()> {
+    /// Makes the plan of a product, unless it is there.
+    pub fn prepare(&mut self, p: &Product) -> Result<()> {
         let shape = shape(p);
         if !self.plans.contains_key(&shape) {
             let plan = self.plan(p, &shape)?;
             self.plans.insert(shape, plan);
         }
-        let plan = &self.plans[&shape];
+        Ok(())
+    }
+
+    pub fn multiply(&mut self, p: &Product) -> Result<()> {
+        self.prepare(p)?;
+        let plan = &self.plans[&shape(p)];
         let (alpha, beta) = (1.0f32, if p.c.is_some() { 1.0f32 } else { 0.0 });
         let pointer = |at: Address| at.0 as *const c_void;
         let [a, b, d] = plan.layouts;
         // SAFETY: the engine's operands are as large as the product says, which the emulated device checks.
         unsafe {
-            if let Some(bias) = p.bias {
-                let attribute =
-                    sys::cublasLtMatmulDescAttributes_t::CUBLASLT_MATMUL_DESC_BIAS_POINTER;
-                describe(plan.description, attribute, &bias.0)?;
-            }
+            aim(plan.description, p)?;
             result::matmul(
                 self.handle,
                 plan.description,
@@ -97,8 +104,10 @@ impl Blas {
     fn plan(&self, p: &Product, shape: &Shape) -> Result<Plan> {
         use sys::cublasLtMatmulDescAttributes_t as Attribute;
         use sys::cublasLtMatmulPreferenceAttributes_t as Preference;
-        // Sums of f32 in f32 all through: TF32 would be another precision.
-        let compute = sys::cublasComputeType_t::CUBLAS_COMPUTE_32F;
+        let compute = match self.tf32 && p.number == Number::F32 {
+            true => sys::cublasComputeType_t::CUBLAS_COMPUTE_32F_FAST_TF32,
+            false => sys::cublasComputeType_t::CUBLAS_COMPUTE_32F,
+        };
         let description = result::create_matmul_desc(compute, sys::cudaDataType_t::CUDA_R_32F)
             .map_err(|e| failed("describe a product", &e))?;
         // CUBLAS_OP_N and CUBLAS_OP_T.
@@ -126,20 +135,28 @@ impl Blas {
                 Attribute::CUBLASLT_MATMUL_DESC_TRANSB,
                 &operation(p.b),
             )?;
+            let epilogue = epilogue(p);
+            describe(
+                description,
+                Attribute::CUBLASLT_MATMUL_DESC_EPILOGUE,
+                &epilogue,
+            )?;
             if p.bias.is_some() {
-                let epilogue = sys::cublasLtEpilogue_t::CUBLASLT_EPILOGUE_BIAS;
-                describe(
-                    description,
-                    Attribute::CUBLASLT_MATMUL_DESC_EPILOGUE,
-                    &epilogue,
-                )?;
-                let number = kind(p.d_number);
                 describe(
                     description,
                     Attribute::CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE,
-                    &number,
+                    &kind(p.d_number),
                 )?;
             }
+            if p.gelu.is_some() {
+                describe(
+                    description,
+                    Attribute::CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_LD,
+                    &(p.d_stride as i64),
+                )?;
+            }
+            // What is found may depend on how they are aligned.
+            aim(description, p)?;
             let wanted = result::create_matmul_pref().map_err(|e| failed("prefer", &e))?;
             let prefer = |attribute, value: *const c_void, bytes| {
                 result::set_matmul_pref_attribute(wanted, attribute, value, bytes)
@@ -182,8 +199,43 @@ fn shape(p: &Product) -> Shape {
         numbers: [p.number, p.d_number],
         adds: p.c.is_some(),
         bias: p.bias.is_some(),
+        gelu: p.gelu.map(|gelu| matches!(gelu, Gelu::Backward(_))),
         alignments: [p.a.at, p.b.at, p.c.unwrap_or(p.d), p.d].map(alignment),
     }
+}
+
+fn epilogue(p: &Product) -> sys::cublasLtEpilogue_t {
+    use sys::cublasLtEpilogue_t as Epilogue;
+    match (p.gelu, p.bias.is_some()) {
+        (None, false) => Epilogue::CUBLASLT_EPILOGUE_DEFAULT,
+        (None, true) => Epilogue::CUBLASLT_EPILOGUE_BIAS,
+        (Some(Gelu::Forward(_)), false) => Epilogue::CUBLASLT_EPILOGUE_GELU_AUX,
+        (Some(Gelu::Forward(_)), true) => Epilogue::CUBLASLT_EPILOGUE_GELU_AUX_BIAS,
+        (Some(Gelu::Backward(_)), bias) => {
+            assert!(!bias, "a gradient has no bias");
+            Epilogue::CUBLASLT_EPILOGUE_DGELU
+        }
+    }
+}
+
+/// Gives a description the addresses that are no operands.
+///
+/// # Safety
+/// The description is that of this product.
+unsafe fn aim(description: sys::cublasLtMatmulDesc_t, p: &Product) -> Result<()> {
+    use sys::cublasLtMatmulDescAttributes_t as Attribute;
+    // SAFETY: the caller's word.
+    unsafe {
+        if let Some(bias) = p.bias {
+            let attribute = Attribute::CUBLASLT_MATMUL_DESC_BIAS_POINTER;
+            describe(description, attribute, &bias.0)?;
+        }
+        if let Some(Gelu::Forward(at) | Gelu::Backward(at)) = p.gelu {
+            let attribute = Attribute::CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_POINTER;
+            describe(description, attribute, &at.0)?;
+        }
+    }
+    Ok(())
 }
 
 fn kind(number: Number) -> sys::cudaDataType_t {

@@ -1,11 +1,9 @@
 //! Averages of weights, driven as a user drives them: `lehr train --weight-average`, `lehr average`.
 
-mod common;
-
-#[path = "average/saved.rs"]
 mod saved;
 
-use common::{Place, metrics, results};
+use crate::common;
+use crate::common::{Place, metrics, results};
 use lehr::curve::{ColumnMap, ReadOptions};
 use safetensors::{Dtype, SafeTensors};
 use std::collections::BTreeMap;

@@ -1,8 +1,6 @@
 //! `--dtype` and `--recompute`, driven as a user drives them.
 
-mod common;
-
-use common::{Place, metrics, results};
+use crate::common::{Place, metrics, results};
 
 fn last_loss(place: &Place, name: &str) -> f64 {
     let lines = metrics(&place.run(name));

@@ -1,8 +1,7 @@
 //! `lehr cooldown`: branches against runs that were trained whole, trunks left alone, kills, bad input.
 
-mod common;
-
-use common::{Place, metrics, results};
+use crate::common;
+use crate::common::{Place, metrics, results};
 use std::collections::hash_map::DefaultHasher;
 use std::hash::Hasher;
 use std::path::Path;

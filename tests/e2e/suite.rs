@@ -1,8 +1,7 @@
 //! `lehr suite`, driven as a user drives it.
 
-mod common;
-
-use common::{Place, logged};
+use crate::common;
+use crate::common::{Place, logged};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;

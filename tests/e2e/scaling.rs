@@ -1,9 +1,8 @@
 //! `lehr scaling`, driven as a user does.
 
-mod common;
-
+use crate::common;
+use crate::common::public;
 use assert_cmd::Command;
-use common::public;
 use serde_json::Value;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
@@ -372,5 +371,4 @@ fn bad_input_is_one_sentence() {
     assert!(String::from_utf8_lossy(&output.get_output().stderr).contains("a.png"));
 }
 
-#[path = "scaling/allocate.rs"]
 mod allocate;

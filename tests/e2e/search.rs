@@ -1,16 +1,13 @@
 //! `lehr search` as its users run it: simulated, from tables, with this trainer, and against a training service on the
 //! loopback that misbehaves in every way that a service can.
 
-mod common;
 #[cfg(feature = "hub")]
-#[path = "search/server.rs"]
 mod server;
 #[cfg(feature = "hub")]
-#[path = "search/service.rs"]
 mod service;
 
+use crate::common::Place;
 use assert_cmd::Command;
-use common::Place;
 use serde_json::Value;
 use std::path::Path;
 

@@ -1,8 +1,7 @@
 //! The law that looks on while a run trains: forecasts, redesigns, alarms, stopping; kills, branches, bad input.
 
-mod common;
-
-use common::{Place, metrics, results};
+use crate::common;
+use crate::common::{Place, metrics, results};
 use serde_json::Value;
 use std::process::{Command, Stdio};
 

@@ -1,9 +1,7 @@
 //! `lehr bench`, driven as a user drives it: what it says is there and finite. How fast a machine is no
 //! test may assume.
 
-mod common;
-
-use common::Place;
+use crate::common::Place;
 use serde_json::Value;
 
 const TINY: &[&str] = &[

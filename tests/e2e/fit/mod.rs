@@ -1,8 +1,5 @@
 //! `lehr fit`, `predict` and `compare`, driven as a user does, on curves that a known law wrote.
 
-#[path = "../common/mod.rs"]
-mod common;
-
 mod bad_input;
 mod comparisons;
 mod fits;

@@ -1,8 +1,6 @@
 //! `lehr design`, driven as a user does: from curves to a law, to a schedule, to the run that trains it.
 
-mod common;
-
-use common::{Place, public};
+use crate::common::{Place, public};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 

@@ -1,7 +1,6 @@
 //! `lehr bound`, driven as a user does.
 
-mod common;
-
+use crate::common;
 use assert_cmd::Command;
 use serde_json::Value;
 use std::path::Path;

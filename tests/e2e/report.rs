@@ -1,9 +1,8 @@
 //! `lehr report` and `lehr watch`, driven as a user does.
 
-mod common;
-
+use crate::common;
+use crate::common::Place;
 use assert_cmd::Command;
-use common::Place;
 use serde_json::Value;
 use std::path::Path;
 

@@ -1,8 +1,6 @@
 //! `lehr suite` in pieces: cells one by one, as array jobs of a cluster, and what is missing in between.
 
-mod common;
-
-use common::Place;
+use crate::common::Place;
 use serde_json::Value;
 use std::path::PathBuf;
 use std::process::Command;

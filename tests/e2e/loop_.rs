@@ -1,8 +1,7 @@
 //! `lehr loop`, driven as a user drives it, on Austen's novels.
 
-mod common;
-
-use common::{Place, logged};
+use crate::common;
+use crate::common::{Place, logged};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};

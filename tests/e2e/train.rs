@@ -1,8 +1,7 @@
 //! `lehr train`, `resume`, `evaluate`, `sample` and `export`, driven as a user drives them.
 
-mod common;
-
-use common::{Place, metrics, results};
+use crate::common;
+use crate::common::{Place, metrics, results};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 

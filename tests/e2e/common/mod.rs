@@ -1,5 +1,4 @@
 //! What the tests that drive the binary share: a small corpus and a smaller model.
-#![allow(dead_code)] // each test binary uses its own part
 
 use assert_cmd::Command;
 use std::hash::{DefaultHasher, Hasher};

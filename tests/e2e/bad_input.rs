@@ -1,8 +1,7 @@
 //! Bad input ends in one clear sentence and a failing exit code, and loses nothing.
 
-mod common;
-
-use common::{Place, results};
+use crate::common;
+use crate::common::{Place, results};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};

@@ -1,0 +1,175 @@
+//! The kernels on the processor, for tests: compiled by the system's C++ compiler under kernels/emulated_metal.hpp, on copies of
+//! the tensors that have nothing around them.
+
+use super::SOURCES;
+use super::launch::{Argument, Launch, THREADS};
+use candle_core::{CpuStorage, DType, InplaceOp1, Layout, Result, Tensor, bail};
+use std::cell::Cell;
+use std::collections::HashMap;
+use std::ffi::{CString, c_int, c_void};
+use std::process::Command;
+use std::sync::{LazyLock, Mutex};
+
+type Kernel = unsafe extern "C" fn(u32, u32, usize, *mut *mut c_void) -> c_int;
+
+/// The lock: threads and groups are globals in there.
+static KERNELS: LazyLock<Mutex<HashMap<String, Kernel>>> = LazyLock::new(|| Mutex::new(compiled()));
+
+thread_local! {
+    static ON: Cell<bool> = const { Cell::new(false) };
+}
+
+pub(super) fn is_on() -> bool {
+    ON.get()
+}
+
+/// What `work` does with f32 on the processor, it does with these kernels, as if that were Metal.
+pub(crate) fn on<T>(work: impl FnOnce() -> T) -> T {
+    let before = ON.replace(true);
+    let done = work();
+    ON.set(before);
+    done
+}
+
+/// Whether there is a compiler; says so where there is none.
+pub(crate) fn there_is_a_compiler() -> bool {
+    let found = Command::new("c++").arg("--version").output().is_ok();
+    if !found {
+        eprintln!("skipped: no c++, which makes the emulated Metal kernels");
+    }
+    found
+}
+
+/// Names of the kernels in a source.
+pub(super) fn names(text: &str) -> impl Iterator<Item = &str> {
+    let kernels = text.split("\nKERNEL ").skip(1);
+    kernels.map(|rest| rest.split('(').next().unwrap())
+}
+
+fn compiled() -> HashMap<String, Kernel> {
+    let text = SOURCES.join("\n");
+    let exports = names(&text).map(|name| format!("EXPORT_METAL({name})\n"));
+    let all = format!(
+        "#define EMULATED\n{}{}{text}{}",
+        include_str!("../../kernels/emulated.hpp"),
+        include_str!("../../kernels/emulated_metal.hpp"),
+        exports.collect::<String>()
+    );
+    let dir = tempfile::tempdir().unwrap();
+    let (source, library) = (
+        dir.path().join("kernels.cpp"),
+        dir.path().join("kernels.so"),
+    );
+    std::fs::write(&source, all).unwrap();
+    let done = Command::new("c++")
+        .args(["-std=c++17", "-O1", "-w", "-fPIC", "-shared", "-o"])
+        .args([&library, &source])
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&done.stderr);
+    assert!(done.status.success(), "the kernels compile:\n{said}");
+    let path = CString::new(library.to_str().unwrap()).unwrap();
+    // SAFETY: a library that was just made, which stays loaded for good.
+    let handle = unsafe { libc::dlopen(path.as_ptr(), libc::RTLD_NOW | libc::RTLD_LOCAL) };
+    assert!(!handle.is_null(), "the kernels load");
+    let find = |name: &str| {
+        let symbol = CString::new(format!("launch_{name}")).unwrap();
+        // SAFETY: EXPORT_METAL gives it this type.
+        let kernel = unsafe {
+            let found = libc::dlsym(handle, symbol.as_ptr());
+            assert!(!found.is_null(), "{name}");
+            std::mem::transmute::<*mut c_void, Kernel>(found)
+        };
+        (name.to_string(), kernel)
+    };
+    names(&text).map(find).collect()
+}
+
+/// On both sides of what a kernel is given; a multiple of what it could step over.
+const GUARD: usize = 1024;
+/// What lies around argument i: a NaN that arithmetic makes another of, and no two of them alike.
+fn untouched(i: usize) -> u32 {
+    0x7f8d_cba0 + i as u32
+}
+
+/// The words of a contiguous tensor, argument i, between guards.
+fn guarded(i: usize, t: &Tensor) -> Result<Vec<u32>> {
+    let flat = t.flatten_all()?;
+    let words: Vec<u32> = match t.dtype() {
+        DType::F32 => flat
+            .to_vec1::<f32>()?
+            .into_iter()
+            .map(f32::to_bits)
+            .collect(),
+        DType::U32 => flat.to_vec1()?,
+        other => bail!("kernels do not know {other:?}"),
+    };
+    let guard = [untouched(i); GUARD];
+    Ok([&guard, &words[..], &guard].concat())
+}
+
+struct Write(Vec<f32>);
+
+impl InplaceOp1 for Write {
+    fn name(&self) -> &'static str {
+        "write"
+    }
+
+    fn cpu_fwd(&self, storage: &mut CpuStorage, layout: &Layout) -> Result<()> {
+        let CpuStorage::F32(data) = storage else {
+            bail!("kernels write f32");
+        };
+        data[layout.start_offset()..][..self.0.len()].copy_from_slice(&self.0);
+        Ok(())
+    }
+}
+
+pub(super) fn launch(launch: &Launch) -> Result<()> {
+    let mut memory: Vec<Vec<u32>> = (launch.arguments.iter())
+        .enumerate()
+        .map(|(i, argument)| match argument {
+            Argument::Reads(t) | Argument::Writes(t) => guarded(i, t),
+            Argument::Words(words) => Ok(words.clone()),
+        })
+        .collect::<Result<_>>()?;
+    let before = memory.clone();
+    let pointers: Vec<*mut u32> = (memory.iter_mut().zip(&launch.arguments))
+        .map(|(words, argument)| match argument {
+            Argument::Words(_) => words.as_mut_ptr(),
+            _ => words[GUARD..].as_mut_ptr(),
+        })
+        .collect();
+    // A kernel is given pointers to its arguments: of numbers the words themselves, of tensors a pointer to them.
+    let mut arguments: Vec<*mut c_void> = (pointers.iter().zip(&launch.arguments))
+        .map(|(pointer, argument)| match argument {
+            Argument::Words(_) => pointer.cast(),
+            _ => std::ptr::from_ref(pointer).cast_mut().cast(),
+        })
+        .collect();
+    let kernels = KERNELS.lock().unwrap_or_else(|e| e.into_inner());
+    let kernel = kernels[launch.kernel];
+    let (groups, threads) = (launch.groups as u32, THREADS as u32);
+    // SAFETY: nothing that a kernel may touch is anywhere else; that it touches no more is what is tested.
+    let fits = unsafe { kernel(groups, threads, arguments.len(), arguments.as_mut_ptr()) };
+    assert!(
+        fits == 1,
+        "{}: {} arguments",
+        launch.kernel,
+        arguments.len()
+    );
+    drop(kernels);
+    for (i, argument) in launch.arguments.iter().enumerate() {
+        let (kernel, end) = (launch.kernel, memory[i].len().saturating_sub(GUARD));
+        match argument {
+            Argument::Writes(t) => {
+                let guards = [&memory[i][..GUARD], &memory[i][end..]].concat();
+                let kept = guards.iter().all(|word| *word == untouched(i));
+                assert!(kept, "{kernel}: wrote around argument {i}");
+                let data = memory[i][GUARD..end].iter().map(|x| f32::from_bits(*x));
+                t.inplace_op1(&Write(data.collect()))?;
+            }
+            _ => assert!(memory[i] == before[i], "{kernel}: wrote argument {i}"),
+        }
+    }
+    Ok(())
+}
