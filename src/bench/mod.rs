@@ -1,7 +1,8 @@
 //! Measurements: what this machine can do, and how much of that a training step reaches.
 //!
 //! Peaks of a processor are measured, never looked up: the same loops on the same threads, seconds away
-//! from what they are compared with. A GPU's is its data sheet's where that is known, as the literature has it. Nothing here is asserted in tests but that the numbers exist.
+//! from what they are compared with. A GPU's is its data sheet's where that is known, as the literature has
+//! it. Nothing here is asserted in tests but that the numbers exist.
 
 pub mod gpu;
 pub mod machine;

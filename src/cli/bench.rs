@@ -15,7 +15,8 @@ use std::num::NonZeroUsize;
 
 /// Measure the machine and the training step
 ///
-/// Every figure is a share of a peak that is measured beside it (of a GPU, its data sheet's where that is known). Leave the machine idle meanwhile.
+/// Every figure is a share of a peak that is measured beside it (of a GPU, its data sheet's where that is known). Leave the
+/// machine idle meanwhile.
 #[derive(clap::Args)]
 pub struct Args {
     #[command(subcommand)]

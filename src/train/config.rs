@@ -108,7 +108,7 @@ impl TrainSection {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Dtype {
-    /// The fastest that this processor has in hardware
+    /// The fastest that the device has in hardware
     Auto,
     #[default]
     F32,

@@ -9,6 +9,7 @@ mod cooldown;
 mod curves;
 mod dataset;
 mod design;
+mod device;
 mod dtype;
 mod fit;
 mod live;
