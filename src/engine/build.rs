@@ -34,6 +34,8 @@ pub struct Form {
     /// once a block of rows.
     pub most_logits: usize,
     pub fewest_rows: usize,
+    /// Where blocks of rows are to be equally large: what their size is a multiple of.
+    pub even: Option<usize>,
     /// Whether products take the residual stream's gradient as an activation, so that whoever makes it rounds it too.
     pub rounded: bool,
 }
@@ -173,7 +175,11 @@ impl Builder<'_> {
         });
         let form = self.form;
         let stride = self.sizes.vocab.next_multiple_of(form.stride);
-        let rows = (form.most_logits / stride).max(form.fewest_rows).min(n);
+        let most = (form.most_logits / stride).max(form.fewest_rows).min(n);
+        let rows = match form.even {
+            Some(of) => n.div_ceil(n.div_ceil(most)).next_multiple_of(of).min(n),
+            None => most,
+        };
         let logits = self.take(rows * stride, form.logits);
         let train = purpose != Purpose::Evaluate;
         let dnormed = train.then(|| self.take(n * d, Store::Act));

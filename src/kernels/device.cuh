@@ -7,6 +7,7 @@
 //   WIDTH     of the residual stream, a multiple of 4
 //   HEADS, KV_HEADS, HEAD_DIM, MLP, VOCAB
 //   LOGITS    numbers from one row of logits to the next, at least VOCAB
+//   DROPOUT   0 where nothing is ever dropped
 
 #ifndef EMULATED
 typedef unsigned short u16;
@@ -17,9 +18,13 @@ typedef unsigned long long u64;
 #define SHARED __shared__
 #define INFINITY __int_as_float(0x7f800000)
 #define DYNAMIC_SHARED(type, name) extern __shared__ __align__(16) type name[]
+// So many registers a thread at most that this many blocks of these threads are on a multiprocessor at a time.
+#define AT_ONCE(threads, blocks) __launch_bounds__(threads, blocks)
 #endif
 
 #define WARP 32
+#define LOG2_E 1.4426950408889634f
+#define LN_2 0.6931471805599453f
 #define QKV ((HEADS + 2 * KV_HEADS) * HEAD_DIM)
 
 #if ACT_BF16
@@ -47,12 +52,19 @@ DEVICE u32 to_bf16_pair(float low, float high) {
 
 DEVICE float shuffle_xor(float x, int lanes) { return __shfl_xor_sync(0xffffffffu, x, lanes); }
 DEVICE void barrier() { __syncthreads(); }
-DEVICE float exponential(float x) { return __expf(x); }
 // 2^x.
 DEVICE float power_of_two(float x) {
     float y;
     asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
     return y;
+}
+
+DEVICE float exponential(float x) { return power_of_two(x * LOG2_E); }
+// 0 where y is infinite, or nearly.
+DEVICE float quotient(float x, float y) {
+    float z;
+    asm("div.approx.ftz.f32 %0, %1, %2;" : "=f"(z) : "f"(x), "f"(y));
+    return z;
 }
 
 #endif
@@ -104,10 +116,12 @@ DEVICE u32 mix(u32 x) {
     return x ^ (x >> 16);
 }
 
+DEVICE bool drops(Mask mask) { return DROPOUT && mask.on; }
+
 DEVICE float factor(Mask mask, u64 index) {
     u32 high = mix((u32)(index >> 32) ^ mask.high);
     u32 hash = mix(mix((u32)index ^ mask.low) + high);
     return hash >= mask.threshold ? mask.scale : 0.0f;
 }
 
-DEVICE float sigmoid(float x) { return 1.0f / (1.0f + exponential(-x)); }
+DEVICE float sigmoid(float x) { return quotient(1.0f, 1.0f + exponential(-x)); }

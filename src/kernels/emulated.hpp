@@ -17,6 +17,7 @@ typedef unsigned long long u64;
 #define KERNEL extern "C"
 #define DEVICE static inline
 #define SHARED static
+#define AT_ONCE(threads, blocks)
 #define DYNAMIC_SHARED(type, name) type *name = (type *)emulated::dynamic_shared
 #define __restrict__
 
@@ -201,6 +202,7 @@ DEVICE u32 to_bf16_pair(float low, float high) { return (u32)to_bf16(low) | (u32
 DEVICE void barrier() { emulated::barrier_all(); }
 DEVICE float exponential(float x) { return expf(x); }
 DEVICE float power_of_two(float x) { return exp2f(x); }
+DEVICE float quotient(float x, float y) { return x / y; }
 
 struct Shuffled {
     float x;
@@ -276,8 +278,9 @@ DEVICE void multiply(float sum[4], const u32 a[4], u32 b0, u32 b1) {
 
 // Copies that are under way land when they are waited for and not before, so that a kernel that does not wait is found out.
 struct Copy {
-    u16 *to;
-    u16 chunk[8];
+    void *to;
+    size_t bytes;
+    char chunk[16];
 };
 
 struct Copies {
@@ -293,11 +296,14 @@ DEVICE Copies &own_copies() {
     return under_way[i];
 }
 
-DEVICE void copy_chunk(u16 *to, const u16 *from, bool wanted) {
-    Copy c = {to, {}};
-    if (wanted) memcpy(c.chunk, from, 16);
+static inline void begin_copy(void *to, const void *from, size_t bytes, bool wanted) {
+    Copy c = {to, bytes, {}};
+    if (wanted) memcpy(c.chunk, from, bytes);
     own_copies().open.push_back(c);
 }
+
+DEVICE void copy_chunk(u16 *to, const u16 *from, bool wanted) { begin_copy(to, from, 16, wanted); }
+DEVICE void copy_number(float *to, const float *from, bool wanted) { begin_copy(to, from, 4, wanted); }
 
 DEVICE void commit_copies() {
     Copies &own = own_copies();
@@ -309,7 +315,7 @@ template <int groups>
 DEVICE void wait_for_copies() {
     Copies &own = own_copies();
     while (own.groups.size() > groups) {
-        for (Copy &c : own.groups.front()) memcpy(c.to, c.chunk, 16);
+        for (Copy &c : own.groups.front()) memcpy(c.to, c.chunk, c.bytes);
         own.groups.erase(own.groups.begin());
     }
 }

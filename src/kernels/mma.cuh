@@ -38,6 +38,12 @@ DEVICE void copy_chunk(u16 *to, const u16 *from, bool wanted) {
     asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(shared_address(to)), "l"(from), "r"(bytes));
 }
 
+// One number likewise.
+DEVICE void copy_number(float *to, const float *from, bool wanted) {
+    u32 bytes = wanted ? 4 : 0;
+    asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;" ::"r"(shared_address(to)), "l"(from), "r"(bytes));
+}
+
 DEVICE void commit_copies() { asm volatile("cp.async.commit_group;"); }
 
 // Until at most `groups` of the committed ones are under way.

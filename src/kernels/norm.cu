@@ -56,7 +56,7 @@ KERNEL void norm_back(const float *gain, u32 has_bias, const float *x, const flo
     Four dgain[NORM_GROUPS] = {}, dbias[NORM_GROUPS] = {};
     for (u64 row = (u64)blockIdx.x * NORM_WARPS + warp; row < rows; row += (u64)gridDim.x * NORM_WARPS) {
         float mean = stats[2 * row], r = stats[2 * row + 1];
-        Four normalised[NORM_GROUPS], scaled[NORM_GROUPS];
+        Four normalised[NORM_GROUPS], scaled[NORM_GROUPS], before[NORM_GROUPS];
         float total = 0.0f, along = 0.0f;
 #pragma unroll
         for (int g = 0; g < NORM_GROUPS; g++) {
@@ -73,14 +73,20 @@ KERNEL void norm_back(const float *gain, u32 has_bias, const float *x, const flo
                 }
             }
         }
+        // All at once, and here: no load waits for a store that might be of the same place.
+#pragma unroll
+        for (int g = 0; g < NORM_GROUPS; g++) {
+            u32 c = 4 * (g * WARP + lane);
+            before[g] = Four{{0.0f, 0.0f, 0.0f, 0.0f}};
+            if (add && c < WIDTH) before[g] = load4(dx + row * WIDTH + c);
+        }
         float mean_g = has_bias ? warp_sum(total) / WIDTH : 0.0f;
         along = warp_sum(along) / WIDTH;
 #pragma unroll
         for (int g = 0; g < NORM_GROUPS; g++) {
             u32 c = 4 * (g * WARP + lane);
             if (c < WIDTH) {
-                Four out = {{0.0f, 0.0f, 0.0f, 0.0f}};
-                if (add) out = load4(dx + row * WIDTH + c);
+                Four out = before[g];
                 for (int i = 0; i < 4; i++) out.at[i] += r * (scaled[g].at[i] - mean_g - normalised[g].at[i] * along);
                 store4(dx + row * WIDTH + c, out);
                 if (copy) store4(copy + row * WIDTH + c, out);

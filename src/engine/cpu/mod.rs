@@ -87,6 +87,7 @@ impl Cpu {
             stride: 1,
             most_logits: if cfg!(test) { 1 << 9 } else { 1 << 24 },
             fewest_rows: if cfg!(test) { 5 } else { 256 },
+            even: None,
             // Products read numbers of either kind.
             rounded: false,
         }

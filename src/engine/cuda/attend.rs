@@ -4,7 +4,7 @@ use super::device::{Argument, Launch};
 use super::run::mask;
 use super::{Cuda, Run};
 use crate::engine::program::{Buf, Op, Sizes};
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// As in attention/forward.cu and backward.cu.
 const WARPS: usize = 8;
@@ -13,6 +13,9 @@ const ROWS: usize = 16 * WARPS;
 const KEYS: usize = 64;
 /// Of the kernels in plain.cu.
 const PLAIN_WARPS: usize = 4;
+const DELTA_THREADS: usize = 256;
+/// Blocks in the second dimension of a launch.
+const MOST_HEADS: usize = 65_535;
 
 /// Bytes of so many rows of a head in shared memory.
 fn rows(s: &Sizes, count: usize) -> usize {
@@ -85,6 +88,13 @@ impl Cuda {
         shared: usize,
         arguments: &[Argument],
     ) -> Result<()> {
+        if heads > MOST_HEADS {
+            return Err(Error::input(format!(
+                "micro-batches of {} sequences have {heads} heads, and CUDA runs {MOST_HEADS} at a time; take --batch-size {} or less",
+                s.batch,
+                s.batch * MOST_HEADS / heads
+            )));
+        }
         let (kernel, warps, each, shared) = match self.tensor_cores {
             true => (on_tensor_cores, WARPS, ROWS, shared),
             false => (plain, PLAIN_WARPS, PLAIN_WARPS, 0),
@@ -104,11 +114,13 @@ impl Cuda {
             self.at(out).into(),
             self.at(dout).into(),
             (s.positions as u32).into(),
-            (count as u64).into(),
+            (count as u32).into(),
             self.at(deltas).into(),
         ];
-        let blocks = count.div_ceil(PLAIN_WARPS) as u32;
-        let threads = 32 * PLAIN_WARPS as u32;
+        // As DELTA_LANES in plain.cu.
+        let lanes = (s.head_dim / 8).next_power_of_two().min(32);
+        let blocks = (count * lanes).div_ceil(DELTA_THREADS) as u32;
+        let threads = DELTA_THREADS as u32;
         self.launch("attention_deltas", [blocks, 1, 1], threads, &arguments)
     }
 }

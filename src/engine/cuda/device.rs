@@ -183,7 +183,7 @@ pub trait Device {
 
     fn multiply(&mut self, product: &Product) -> Result<()>;
 
-    /// Whether a product with a GELU is one product here, and the better for it.
+    /// Whether this is one product here, and the better for it: asked of those that could be a product and a kernel.
     fn takes(&mut self, product: &Product) -> bool;
 
     /// What is asked for from here on is kept, and not done: launches, products and clearing alone.

@@ -25,6 +25,7 @@ const PLAIN_SHARED: u32 = 48 << 10;
 /// One GPU, a stream of work on it, and the kernels of one model.
 pub struct Driver {
     name: String,
+    device: sys::CUdevice,
     stream: sys::CUstream,
     module: sys::CUmodule,
     /// By name, with the shared memory that it may have.
@@ -45,7 +46,7 @@ impl Driver {
     pub fn open(config: &ModelConfig, precision: Precision, tf32: bool) -> Result<Driver> {
         let (device, name, capability) = first()?;
         let image = compile::kernels(config, precision, capability)?;
-        // SAFETY: the device is there; the context stays for the process.
+        // SAFETY: the device is there; the context stays until the driver is dropped.
         let (stream, module) = unsafe {
             let context = result::primary_ctx::retain(device)
                 .map_err(|e| failed("make a context on the GPU", &e))?;
@@ -62,6 +63,7 @@ impl Driver {
         ledger.took(at, bytes);
         Ok(Driver {
             name,
+            device,
             stream,
             module,
             kernels: HashMap::new(),
@@ -113,15 +115,20 @@ impl Device for Driver {
     }
 
     fn free(&mut self, at: Address) {
-        // SAFETY: waits for what is under way; allocated above. A failure would be told by what comes next.
-        let _ = unsafe { result::free_sync(at.0) };
+        // SAFETY: allocated above; nothing under way may need it any more. A failure would be told by what comes next.
+        let _ = unsafe {
+            result::stream::synchronize(self.stream).and_then(|()| result::free_sync(at.0))
+        };
         self.ledger.gave_back(at);
     }
 
     fn write(&mut self, to: Address, bytes: &[u8]) -> Result<()> {
-        // SAFETY: the engine writes into what it allocated; pageable memory has been copied when this returns.
-        unsafe { result::memcpy_htod_async(to.0, bytes, self.stream) }
-            .map_err(|e| failed("copy to the GPU", &e))
+        // SAFETY: the engine writes into what it allocated, and the bytes are here until they are there.
+        unsafe {
+            result::memcpy_htod_async(to.0, bytes, self.stream)
+                .and_then(|()| result::stream::synchronize(self.stream))
+        }
+        .map_err(|e| failed("copy to the GPU", &e))
     }
 
     fn room(&mut self) -> Option<usize> {
@@ -173,7 +180,7 @@ impl Device for Driver {
     }
 
     fn takes(&mut self, product: &Product) -> bool {
-        self.fuses_gelu && self.blas.prepare(product).is_ok()
+        (self.fuses_gelu || product.gelu.is_none()) && self.blas.takes(product)
     }
 
     fn begin_recording(&mut self) -> Result<()> {
@@ -209,6 +216,26 @@ impl Device for Driver {
         if let Some(recording) = self.recordings[recording].take() {
             // SAFETY: made once; a recording that is under way is freed when it has ended. A failure would be told by what comes next.
             let _ = unsafe { result::graph::exec_destroy(recording) };
+        }
+    }
+}
+
+/// A process may train one model after the other, in turn or side by side.
+impl Drop for Driver {
+    fn drop(&mut self) {
+        // SAFETY: all of it was made by this driver and is used by nobody else, nor after this. Nobody would hear of a failure.
+        unsafe {
+            let _ = result::stream::synchronize(self.stream);
+            for recording in self.recordings.drain(..).flatten() {
+                let _ = result::graph::exec_destroy(recording);
+            }
+            for at in self.ledger.addresses() {
+                let _ = result::free_sync(at.0);
+            }
+            self.blas.close();
+            let _ = result::module::unload(self.module);
+            let _ = result::stream::destroy(self.stream);
+            let _ = result::primary_ctx::release(self.device);
         }
     }
 }

@@ -23,7 +23,8 @@ pub struct Emulated {
     /// What it says that it has left.
     pub room: Option<usize>,
     ledger: Ledger,
-    pub fuses_gelu: bool,
+    /// Whether it takes products that could be a product and a kernel.
+    pub fuses: bool,
     /// What is being recorded.
     recording: Option<Vec<Task>>,
     pub recordings: Vec<Option<Vec<Task>>>,
@@ -64,6 +65,7 @@ impl Emulated {
         let text = sources::text(config, precision);
         let names: Vec<&str> = (text.split("KERNEL void ").skip(1))
             .map(|rest| rest.split('(').next().unwrap())
+            .map(|named| named.split(' ').next_back().unwrap())
             .collect();
         let defines = sources::constants(config, precision);
         let defines = defines
@@ -97,7 +99,7 @@ impl Emulated {
             memory: HashMap::new(),
             room: None,
             ledger: Ledger::default(),
-            fuses_gelu: false,
+            fuses: false,
             recording: None,
             recordings: Vec::new(),
         }
@@ -304,7 +306,7 @@ impl Device for Emulated {
     }
 
     fn takes(&mut self, _: &Product) -> bool {
-        self.fuses_gelu
+        self.fuses
     }
 
     fn begin_recording(&mut self) -> Result<()> {

@@ -38,6 +38,11 @@ impl Ledger {
         self.now -= self.sizes.remove(&at.0).unwrap_or(0);
     }
 
+    /// What has not been given back.
+    pub fn addresses(&self) -> impl Iterator<Item = Address> {
+        self.sizes.keys().map(|&at| Address(at))
+    }
+
     /// With the bytes that are free and those that there are, where the device tells.
     pub fn taken(&self, memory: Option<(usize, usize)>) -> Taken {
         Taken {

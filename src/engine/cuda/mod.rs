@@ -24,6 +24,7 @@ use crate::kernels::{rope, table};
 use crate::model::{DropoutStream, ModelConfig};
 use crate::optim::AdamW;
 use device::{Address, Device, Launch, Number};
+use rayon::prelude::*;
 
 /// Partial sums of a norm's gradients: blocks that share the rows out. A number of its own, and not the device's, so that
 /// bits do not depend on the device.
@@ -34,9 +35,9 @@ const UPDATE_THREADS: u32 = 256;
 /// Numbers a block of the gradient's norm.
 const UPDATE_BLOCK: usize = 1 << 14;
 /// Bytes for tokens, tables and what the libraries take.
-const SPARE: usize = 128 << 20;
+const SPARE: usize = 512 << 20;
 /// Logits that exist at a time, in numbers.
-const MOST_LOGITS: usize = 1 << 28;
+const MOST_LOGITS: usize = 1 << 29;
 const FEWEST_ROWS: usize = 256;
 
 /// Memory that grows.
@@ -191,6 +192,7 @@ impl Cuda {
             most_logits: if cfg!(test) { 1 << 12 } else { MOST_LOGITS },
             fewest_rows: if cfg!(test) { 5 } else { FEWEST_ROWS },
             rounded,
+            even: Some(if cfg!(test) { 2 } else { 128 }),
         }
     }
 
@@ -273,14 +275,15 @@ impl Cuda {
         // What each has, rounded up to whole 256 bytes.
         let words = (3 * n + v + 1).next_multiple_of(64);
         let mut host = vec![0u32; words * batches.len()];
-        for (host, batch) in host.chunks_exact_mut(words).zip(batches) {
+        let each = host.par_chunks_exact_mut(words).zip(batches);
+        each.for_each(|(host, batch)| {
             let (tokens, rest) = host.split_at_mut(n);
             let (targets, rest) = rest.split_at_mut(n);
             let (order, rest) = rest.split_at_mut(n);
             tokens.copy_from_slice(batch.tokens);
             targets.copy_from_slice(batch.targets);
             table::bucket(batch.tokens, &mut rest[..v + 1], order);
-        }
+        });
         self.batch.grow(&mut *self.device, 4 * host.len())?;
         self.device.write(self.batch.at, bytes_of(&host))?;
         let micro = |i: usize| {

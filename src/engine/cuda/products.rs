@@ -255,7 +255,10 @@ impl Cuda {
                 let mask = mask(run, site);
                 if mask.is_none() {
                     product.c = Some(self.at(residual));
-                    return self.device.multiply(&product);
+                    if self.device.takes(&product) {
+                        return self.device.multiply(&product);
+                    }
+                    product.c = None;
                 }
                 self.device.multiply(&product)?;
                 let arguments = [self.at(residual).into(), mask.into(), self.at(out).into()];

@@ -51,6 +51,7 @@ pub fn constants(config: &ModelConfig, precision: Precision) -> Vec<(&'static st
         ("HEAD_DIM", config.head_dim),
         ("MLP", config.intermediate_size),
         ("VOCAB", config.vocab_size),
+        ("DROPOUT", usize::from(config.dropout > 0.0)),
         ("LOGITS", config.vocab_size.next_multiple_of(LOGITS_STRIDE)),
     ]
 }

@@ -11,7 +11,7 @@ use crate::model::DropoutStream;
 use crate::optim::AdamW;
 
 /// A step of more operations is not recorded: its operations are large enough that launching them costs nothing.
-const MOST_RECORDED: usize = 1 << 12;
+const MOST_RECORDED: usize = 1 << 14;
 
 /// Steps that may stand for each other: the same operations at the same addresses. What changes from step to step (tokens,
 /// the learning rate) lies in the device's memory and is no argument of anything.
@@ -21,6 +21,7 @@ struct Key {
     ops: usize,
     micro_batches: usize,
     grad_clip: f64,
+    rope_positions: usize,
     regions: [Address; 5],
 }
 
@@ -117,6 +118,7 @@ impl Cuda {
             ops: program.ops.len(),
             micro_batches: batches.len(),
             grad_clip,
+            rope_positions: self.rope_positions,
             regions: regions.map(|region| region.at),
         };
         let recording = match self.recorded.take() {

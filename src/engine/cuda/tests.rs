@@ -25,8 +25,8 @@ fn model(family: Family, tied: bool, dropout: f64) -> ModelConfig {
 
 fn cuda(config: &ModelConfig, params: &Params, precision: Precision) -> Cuda {
     let mut device = Box::new(Emulated::new(config, precision));
-    // As GPUs from Hopper on do, and as those before do not.
-    device.fuses_gelu = precision == Precision::Bf16;
+    // As GPUs from Hopper on do, and as none must.
+    device.fuses = precision == Precision::Bf16;
     Cuda::new(device, config, precision, params.values()).unwrap()
 }
 
@@ -218,8 +218,8 @@ fn a_micro_batch_without_room_says_how_many_would_fit() {
     let train = Purpose::Train { recompute: false };
     let arena = |rows| program(&config, rows, 100, Precision::F32, train).bytes;
     // Room for seven, and for the gradients and moments of all parameters.
-    let room = arena(7) + (arena(8) - arena(7)) / 2 + 12 * params.elements() + (256 << 20);
-    let mut engine = on(Some(room - (127 << 20)));
+    let room = arena(7) + (arena(8) - arena(7)) / 2 + 12 * params.elements() + 2 * SPARE;
+    let mut engine = on(Some(room - SPARE + (1 << 20)));
     engine.check_room(7, 100).unwrap();
     let e = engine.check_room(64, 100).unwrap_err().to_string();
     assert!(

@@ -4,6 +4,8 @@
 
 // Queries at a time for a block of keys: sums of dk and dv leave few registers where heads are large.
 #define QUERY_TILE (HEAD_DIM > 64 ? 32 : 64)
+// Keys of a tile, or queries, whose weights a warp holds at a time.
+#define PART 32
 // Of keys or queries that a block owns, 16 a warp.
 #define OWN_ROWS (16 * ATTENTION_WARPS)
 
@@ -19,12 +21,13 @@ DEVICE void copy_queries(u16 *tile, float *known, const u16 *q, const u16 *dout,
     copy_tile<QUERY_TILE, ATTENTION_THREADS>(tile, q + (u64)from * QKV, QKV, there);
     copy_tile<QUERY_TILE, ATTENTION_THREADS>(tile + QUERY_TILE * TILE_ROW, dout + (u64)from * (HEADS * HEAD_DIM),
                                              HEADS * HEAD_DIM, there);
-    commit_copies();
+    // Zeros all of them where there is no query: the gradient of its output is 0, and so is what comes of it.
     for (int i = threadIdx.x; i < QUERY_TILE; i += ATTENTION_THREADS) {
-        // Queries that do not exist have weights of 0.
-        known[i] = i < there ? log_sums[from + i] * LOG2_E : INFINITY;
-        known[QUERY_TILE + i] = i < there ? deltas[from + i] : 0.0f;
+        bool wanted = i < there;
+        copy_number(known + i, wanted ? log_sums + from + i : log_sums, wanted);
+        copy_number(known + QUERY_TILE + i, wanted ? deltas + from + i : deltas, wanted);
     }
+    commit_copies();
 }
 
 // The rows of a warp from sums, 16 x HEAD_DIM, into rows of a gradient of q, k or v.
@@ -43,8 +46,8 @@ DEVICE void store_rows(u16 *to, const float sums[HEAD_DIM / 8][4], float scale, 
 }
 
 // gridDim.y is sequences x key heads.
-KERNEL void attention_keys_back(const u16 *qkv, const u16 *dout, const float *log_sums, const float *deltas, u32 positions,
-                                float scale, Mask mask, u16 *dqkv) {
+KERNEL void ATTENTION_BLOCKS attention_keys_back(const u16 *qkv, const u16 *dout, const float *log_sums,
+                                                 const float *deltas, u32 positions, float scale, Mask mask, u16 *dqkv) {
     DYNAMIC_SHARED(u16, memory);
     u16 *k_tile = memory, *v_tile = memory + OWN_ROWS * TILE_ROW, *queries = v_tile + OWN_ROWS * TILE_ROW;
     float *known = (float *)(queries + 4 * QUERY_TILE * TILE_ROW);
@@ -84,50 +87,55 @@ KERNEL void attention_keys_back(const u16 *qkv, const u16 *dout, const float *lo
         barrier();
         const int from = (skipped + step % tiles) * QUERY_TILE;
 
-        // Keys down, queries across.
-        float weights[QUERY_TILE / 8][4] = {}, dweights[QUERY_TILE / 8][4] = {};
-#pragma unroll
-        for (int d = 0; d < HEAD_DIM; d += 16) {
-            u32 a_k[4], a_v[4];
-            load_left(a_k, k_tile, 16 * warp, d);
-            load_left(a_v, v_tile, 16 * warp, d);
-#pragma unroll
-            for (int n = 0; n < QUERY_TILE; n += 16) {
-                u32 b[4];
-                load_right_of_rows(b, q_tile, n, d);
-                multiply(weights[n / 8], a_k, b[0], b[1]);
-                multiply(weights[n / 8 + 1], a_k, b[2], b[3]);
-                load_right_of_rows(b, do_tile, n, d);
-                multiply(dweights[n / 8], a_v, b[0], b[1]);
-                multiply(dweights[n / 8 + 1], a_v, b[2], b[3]);
-            }
-        }
         const u64 head_weights = ((u64)sequence * HEADS + kv_head * group + step / tiles) * positions;
-#pragma unroll
-        for (int n = 0; n < QUERY_TILE / 8; n++) {
-            for (int i = 0; i < 4; i++) {
-                int column = 8 * n + 2 * (lane % 4) + i % 2, query = from + column;
-                float weight = power_of_two(weights[n][i] * slope - sums_of[column]);
-                if (query < key[i / 2]) weight = 0.0f;
-                float kept = mask.on ? factor(mask, (head_weights + query) * positions + key[i / 2]) : 1.0f;
-                dweights[n][i] = weight * (dweights[n][i] * kept - deltas_of[column]);
-                weights[n][i] = weight * kept;
-            }
-        }
-#pragma unroll
-        for (int n = 0; n < QUERY_TILE; n += 16) {
-            u32 a_p[4], a_s[4];
-            left_of_sums(a_p, weights[n / 8], weights[n / 8 + 1]);
-            left_of_sums(a_s, dweights[n / 8], dweights[n / 8 + 1]);
+        // Keys down, queries across, a part of the tile at a time for the sake of registers.
+#pragma unroll 1
+        for (int part = 0; part < QUERY_TILE; part += PART) {
+            // In the first parts no query may see a key of a warp.
+            if (from + part + PART <= first + 16 * warp) continue;
+            float weights[PART / 8][4] = {}, dweights[PART / 8][4] = {};
 #pragma unroll
             for (int d = 0; d < HEAD_DIM; d += 16) {
-                u32 b[4];
-                load_right(b, do_tile, n, d);
-                multiply(dv[d / 8], a_p, b[0], b[1]);
-                multiply(dv[d / 8 + 1], a_p, b[2], b[3]);
-                load_right(b, q_tile, n, d);
-                multiply(dk[d / 8], a_s, b[0], b[1]);
-                multiply(dk[d / 8 + 1], a_s, b[2], b[3]);
+                u32 a_k[4], a_v[4];
+                load_left(a_k, k_tile, 16 * warp, d);
+                load_left(a_v, v_tile, 16 * warp, d);
+#pragma unroll
+                for (int n = 0; n < PART; n += 16) {
+                    u32 b[4];
+                    load_right_of_rows(b, q_tile, part + n, d);
+                    multiply(weights[n / 8], a_k, b[0], b[1]);
+                    multiply(weights[n / 8 + 1], a_k, b[2], b[3]);
+                    load_right_of_rows(b, do_tile, part + n, d);
+                    multiply(dweights[n / 8], a_v, b[0], b[1]);
+                    multiply(dweights[n / 8 + 1], a_v, b[2], b[3]);
+                }
+            }
+#pragma unroll
+            for (int n = 0; n < PART / 8; n++) {
+                for (int i = 0; i < 4; i++) {
+                    int column = part + 8 * n + 2 * (lane % 4) + i % 2, query = from + column;
+                    float weight = power_of_two(weights[n][i] * slope - sums_of[column] * LOG2_E);
+                    if (query < key[i / 2]) weight = 0.0f;
+                    float kept = drops(mask) ? factor(mask, (head_weights + query) * positions + key[i / 2]) : 1.0f;
+                    dweights[n][i] = weight * (dweights[n][i] * kept - deltas_of[column]);
+                    weights[n][i] = weight * kept;
+                }
+            }
+#pragma unroll
+            for (int n = 0; n < PART; n += 16) {
+                u32 a_p[4], a_s[4];
+                left_of_sums(a_p, weights[n / 8], weights[n / 8 + 1]);
+                left_of_sums(a_s, dweights[n / 8], dweights[n / 8 + 1]);
+#pragma unroll
+                for (int d = 0; d < HEAD_DIM; d += 16) {
+                    u32 b[4];
+                    load_right(b, do_tile, part + n, d);
+                    multiply(dv[d / 8], a_p, b[0], b[1]);
+                    multiply(dv[d / 8 + 1], a_p, b[2], b[3]);
+                    load_right(b, q_tile, part + n, d);
+                    multiply(dk[d / 8], a_s, b[0], b[1]);
+                    multiply(dk[d / 8 + 1], a_s, b[2], b[3]);
+                }
             }
         }
         barrier();
@@ -138,8 +146,9 @@ KERNEL void attention_keys_back(const u16 *qkv, const u16 *dout, const float *lo
 }
 
 // gridDim.y is sequences x heads.
-KERNEL void attention_queries_back(const u16 *qkv, const u16 *dout, const float *log_sums, const float *deltas, u32 positions,
-                                   float scale, Mask mask, u16 *dqkv) {
+KERNEL void ATTENTION_BLOCKS attention_queries_back(const u16 *qkv, const u16 *dout, const float *log_sums,
+                                                    const float *deltas, u32 positions, float scale, Mask mask,
+                                                    u16 *dqkv) {
     DYNAMIC_SHARED(u16, memory);
     u16 *q_tile = memory, *do_tile = memory + OWN_ROWS * TILE_ROW, *kv = do_tile + OWN_ROWS * TILE_ROW;
     const int lane = threadIdx.x % WARP, warp = threadIdx.x / WARP;
@@ -181,43 +190,49 @@ KERNEL void attention_queries_back(const u16 *qkv, const u16 *dout, const float 
             wait_for_copies<0>();
         }
         barrier();
-        float weights[KEY_ROWS / 8][4] = {}, dweights[KEY_ROWS / 8][4] = {};
-#pragma unroll
-        for (int d = 0; d < HEAD_DIM; d += 16) {
-            u32 a_q[4], a_do[4];
-            load_left(a_q, q_tile, 16 * warp, d);
-            load_left(a_do, do_tile, 16 * warp, d);
-#pragma unroll
-            for (int n = 0; n < KEY_ROWS; n += 16) {
-                u32 b[4];
-                load_right_of_rows(b, k_tile, n, d);
-                multiply(weights[n / 8], a_q, b[0], b[1]);
-                multiply(weights[n / 8 + 1], a_q, b[2], b[3]);
-                load_right_of_rows(b, v_tile, n, d);
-                multiply(dweights[n / 8], a_do, b[0], b[1]);
-                multiply(dweights[n / 8 + 1], a_do, b[2], b[3]);
-            }
-        }
-#pragma unroll
-        for (int n = 0; n < KEY_ROWS / 8; n++) {
-            for (int i = 0; i < 4; i++) {
-                int key = tile * KEY_ROWS + 8 * n + 2 * (lane % 4) + i % 2, r = i / 2;
-                float weight = power_of_two(weights[n][i] * slope - log_sum[r]);
-                if (key > query[r]) weight = 0.0f;
-                float kept = mask.on ? factor(mask, (p.weights + query[r]) * positions + key) : 1.0f;
-                dweights[n][i] = weight * (dweights[n][i] * kept - delta[r]);
-            }
-        }
-#pragma unroll
-        for (int n = 0; n < KEY_ROWS; n += 16) {
-            u32 a[4];
-            left_of_sums(a, dweights[n / 8], dweights[n / 8 + 1]);
+        // A part of the tile at a time, for the sake of registers.
+#pragma unroll 1
+        for (int part = 0; part < KEY_ROWS; part += PART) {
+            // Of the last parts a warp may see no key at all.
+            if (tile * KEY_ROWS + part > first + 16 * warp + 15) break;
+            float weights[PART / 8][4] = {}, dweights[PART / 8][4] = {};
 #pragma unroll
             for (int d = 0; d < HEAD_DIM; d += 16) {
-                u32 b[4];
-                load_right(b, k_tile, n, d);
-                multiply(dq[d / 8], a, b[0], b[1]);
-                multiply(dq[d / 8 + 1], a, b[2], b[3]);
+                u32 a_q[4], a_do[4];
+                load_left(a_q, q_tile, 16 * warp, d);
+                load_left(a_do, do_tile, 16 * warp, d);
+#pragma unroll
+                for (int n = 0; n < PART; n += 16) {
+                    u32 b[4];
+                    load_right_of_rows(b, k_tile, part + n, d);
+                    multiply(weights[n / 8], a_q, b[0], b[1]);
+                    multiply(weights[n / 8 + 1], a_q, b[2], b[3]);
+                    load_right_of_rows(b, v_tile, part + n, d);
+                    multiply(dweights[n / 8], a_do, b[0], b[1]);
+                    multiply(dweights[n / 8 + 1], a_do, b[2], b[3]);
+                }
+            }
+#pragma unroll
+            for (int n = 0; n < PART / 8; n++) {
+                for (int i = 0; i < 4; i++) {
+                    int key = tile * KEY_ROWS + part + 8 * n + 2 * (lane % 4) + i % 2, r = i / 2;
+                    float weight = power_of_two(weights[n][i] * slope - log_sum[r]);
+                    if (key > query[r]) weight = 0.0f;
+                    float kept = drops(mask) ? factor(mask, (p.weights + query[r]) * positions + key) : 1.0f;
+                    dweights[n][i] = weight * (dweights[n][i] * kept - delta[r]);
+                }
+            }
+#pragma unroll
+            for (int n = 0; n < PART; n += 16) {
+                u32 a[4];
+                left_of_sums(a, dweights[n / 8], dweights[n / 8 + 1]);
+#pragma unroll
+                for (int d = 0; d < HEAD_DIM; d += 16) {
+                    u32 b[4];
+                    load_right(b, k_tile, part + n, d);
+                    multiply(dq[d / 8], a, b[0], b[1]);
+                    multiply(dq[d / 8 + 1], a, b[2], b[3]);
+                }
             }
         }
         barrier();

@@ -5,8 +5,8 @@
 #define ATTENTION_THREADS (ATTENTION_WARPS * WARP)
 #define QUERY_ROWS (16 * ATTENTION_WARPS)
 #define KEY_ROWS 64
-#define LOG2_E 1.4426950408889634f
-#define LN_2 0.6931471805599453f
+// Two blocks on a multiprocessor hide each other's waiting; heads above 64 leave no registers for that.
+#define ATTENTION_BLOCKS AT_ONCE(ATTENTION_THREADS, HEAD_DIM > 64 ? 1 : 2)
 
 // Bytes of shared memory: queries, and keys and values twice.
 #define FORWARD_SHARED ((QUERY_ROWS + 4 * KEY_ROWS) * TILE_ROW * 2)
@@ -30,7 +30,8 @@ DEVICE Place place_of(u32 index, u32 positions) {
     return p;
 }
 
-KERNEL void attention_forward(const u16 *qkv, u32 positions, float scale, Mask mask, u16 *out, float *log_sums) {
+KERNEL void ATTENTION_BLOCKS attention_forward(const u16 *qkv, u32 positions, float scale, Mask mask, u16 *out,
+                                               float *log_sums) {
     DYNAMIC_SHARED(u16, memory);
     u16 *q_tile = memory, *kv = memory + QUERY_ROWS * TILE_ROW;
     const int lane = threadIdx.x % WARP, warp = threadIdx.x / WARP;
@@ -70,67 +71,70 @@ KERNEL void attention_forward(const u16 *qkv, u32 positions, float scale, Mask m
         }
         barrier();
 
-        float scores[KEY_ROWS / 8][4] = {};
+        // Of the last tiles a warp may see no key at all.
+        if (tile * KEY_ROWS <= first + 16 * warp + 15) {
+            float scores[KEY_ROWS / 8][4] = {};
 #pragma unroll
-        for (int d = 0; d < HEAD_DIM; d += 16) {
-            u32 a[4];
-            load_left(a, q_tile, 16 * warp, d);
+            for (int d = 0; d < HEAD_DIM; d += 16) {
+                u32 a[4];
+                load_left(a, q_tile, 16 * warp, d);
 #pragma unroll
-            for (int n = 0; n < KEY_ROWS; n += 16) {
-                u32 b[4];
-                load_right_of_rows(b, k_tile, n, d);
-                multiply(scores[n / 8], a, b[0], b[1]);
-                multiply(scores[n / 8 + 1], a, b[2], b[3]);
+                for (int n = 0; n < KEY_ROWS; n += 16) {
+                    u32 b[4];
+                    load_right_of_rows(b, k_tile, n, d);
+                    multiply(scores[n / 8], a, b[0], b[1]);
+                    multiply(scores[n / 8 + 1], a, b[2], b[3]);
+                }
             }
-        }
-        const int key = tile * KEY_ROWS + 2 * (lane % 4);
-        if ((tile + 1) * KEY_ROWS > first + 16 * warp) {
+            const int key = tile * KEY_ROWS + 2 * (lane % 4);
+            if ((tile + 1) * KEY_ROWS > first + 16 * warp) {
+#pragma unroll
+                for (int n = 0; n < KEY_ROWS / 8; n++) {
+                    for (int i = 0; i < 4; i++) {
+                        if (key + 8 * n + i % 2 > query[i / 2]) scores[n][i] = -INFINITY;
+                    }
+                }
+            }
+            float shrink[2], base[2];
+#pragma unroll
+            for (int r = 0; r < 2; r++) {
+                float top = highest[r];
+                for (int n = 0; n < KEY_ROWS / 8; n++) top = fmaxf(top, fmaxf(scores[n][2 * r], scores[n][2 * r + 1]));
+                top = fmaxf(top, shuffle_xor(top, 1));
+                top = fmaxf(top, shuffle_xor(top, 2));
+                // A row may see nothing of a tile that others of its warp see.
+                base[r] = top == -INFINITY ? 0.0f : top * slope;
+                shrink[r] = power_of_two(highest[r] * slope - base[r]);
+                highest[r] = top;
+                total[r] *= shrink[r];
+            }
 #pragma unroll
             for (int n = 0; n < KEY_ROWS / 8; n++) {
                 for (int i = 0; i < 4; i++) {
-                    if (key + 8 * n + i % 2 > query[i / 2]) scores[n][i] = -INFINITY;
+                    float weight = power_of_two(scores[n][i] * slope - base[i / 2]);
+                    total[i / 2] += weight;
+                    if (drops(mask)) {
+                        u64 index = (p.weights + query[i / 2]) * positions + key + 8 * n + i % 2;
+                        weight *= factor(mask, index);
+                    }
+                    scores[n][i] = weight;
                 }
             }
-        }
-        float shrink[2], base[2];
 #pragma unroll
-        for (int r = 0; r < 2; r++) {
-            float top = highest[r];
-            for (int n = 0; n < KEY_ROWS / 8; n++) top = fmaxf(top, fmaxf(scores[n][2 * r], scores[n][2 * r + 1]));
-            top = fmaxf(top, shuffle_xor(top, 1));
-            top = fmaxf(top, shuffle_xor(top, 2));
-            // A row may see nothing of a tile that others of its warp see.
-            base[r] = top == -INFINITY ? 0.0f : top * slope;
-            shrink[r] = power_of_two(highest[r] * slope - base[r]);
-            highest[r] = top;
-            total[r] *= shrink[r];
-        }
-#pragma unroll
-        for (int n = 0; n < KEY_ROWS / 8; n++) {
-            for (int i = 0; i < 4; i++) {
-                float weight = power_of_two(scores[n][i] * slope - base[i / 2]);
-                total[i / 2] += weight;
-                if (mask.on) {
-                    u64 index = (p.weights + query[i / 2]) * positions + key + 8 * n + i % 2;
-                    weight *= factor(mask, index);
-                }
-                scores[n][i] = weight;
+            for (int d = 0; d < HEAD_DIM / 8; d++) {
+                for (int i = 0; i < 4; i++) sums[d][i] *= shrink[i / 2];
             }
-        }
 #pragma unroll
-        for (int d = 0; d < HEAD_DIM / 8; d++) {
-            for (int i = 0; i < 4; i++) sums[d][i] *= shrink[i / 2];
-        }
+            for (int n = 0; n < KEY_ROWS; n += 16) {
+                u32 a[4];
+                left_of_sums(a, scores[n / 8], scores[n / 8 + 1]);
 #pragma unroll
-        for (int n = 0; n < KEY_ROWS; n += 16) {
-            u32 a[4];
-            left_of_sums(a, scores[n / 8], scores[n / 8 + 1]);
-#pragma unroll
-            for (int d = 0; d < HEAD_DIM; d += 16) {
-                u32 b[4];
-                load_right(b, v_tile, n, d);
-                multiply(sums[d / 8], a, b[0], b[1]);
-                multiply(sums[d / 8 + 1], a, b[2], b[3]);
+                for (int d = 0; d < HEAD_DIM; d += 16) {
+                    u32 b[4];
+                    load_right(b, v_tile, n, d);
+                    multiply(sums[d / 8], a, b[0], b[1]);
+                    multiply(sums[d / 8 + 1], a, b[2], b[3]);
+                }
             }
         }
         // Before the tile after the next one takes this one's place.

@@ -39,16 +39,26 @@ DEVICE void add_to(Part *sum, float factor, Part x) {
     for (int i = 0; i < PARTS; i++) sum->at[i] += factor * x.at[i];
 }
 
-// deltas[b, h, t] = sum of o * do over a head. A warp a row and head.
-KERNEL void attention_deltas(const Act *out, const Act *dout, u32 positions, u64 count, float *deltas) {
-    u64 index = (u64)blockIdx.x * (blockDim.x / WARP) + threadIdx.x / WARP;
-    if (index >= count) return;
-    u64 row = index / HEADS, head = index % HEADS, from = row * (HEADS * HEAD_DIM) + head * HEAD_DIM;
+// Lanes that share a row and head, eight numbers each at a time: a power of two.
+#define DELTA_LANES                                                                                                           \
+    (HEAD_DIM <= 8 ? 1 : HEAD_DIM <= 16 ? 2 : HEAD_DIM <= 32 ? 4 : HEAD_DIM <= 64 ? 8 : HEAD_DIM <= 128 ? 16 : 32)
+
+// deltas[b, h, t] = sum of o * do over a head. DELTA_LANES threads a row and head.
+KERNEL void attention_deltas(const Act *out, const Act *dout, u32 positions, u32 count, float *deltas) {
+    const u32 index = (blockIdx.x * blockDim.x + threadIdx.x) / DELTA_LANES, lane = threadIdx.x % DELTA_LANES;
+    const u32 row = index / HEADS, head = index % HEADS;
     float sum = 0.0f;
-    for (u32 d = threadIdx.x % WARP; d < HEAD_DIM; d += WARP) sum += widen(out[from + d]) * widen(dout[from + d]);
-    sum = warp_sum(sum);
-    u64 sequence = row / positions, t = row % positions;
-    if (threadIdx.x % WARP == 0) deltas[(sequence * HEADS + head) * positions + t] = sum;
+    if (index < count) {
+        const u64 from = (u64)index * HEAD_DIM;
+        for (u32 d = 8 * lane; d < HEAD_DIM; d += 8 * DELTA_LANES) {
+            for (u32 half = 0; half < 8; half += 4) {
+                Four x = load4(out + from + d + half), y = load4(dout + from + d + half);
+                for (int i = 0; i < 4; i++) sum += x.at[i] * y.at[i];
+            }
+        }
+    }
+    for (int lanes = DELTA_LANES / 2; lanes > 0; lanes /= 2) sum += shuffle_xor(sum, lanes);
+    if (index < count && lane == 0) deltas[((u64)(row / positions) * HEADS + head) * positions + row % positions] = sum;
 }
 
 // gridDim.y is sequences x heads.

@@ -27,9 +27,27 @@ struct Shape {
 
 /// How a shape is multiplied.
 struct Plan {
-    description: sys::cublasLtMatmulDesc_t,
-    layouts: [sys::cublasLtMatrixLayout_t; 3],
+    form: Form,
     algorithm: sys::cublasLtMatmulAlgo_t,
+}
+
+/// What cuBLASLt knows a product by.
+struct Form {
+    description: sys::cublasLtMatmulDesc_t,
+    /// Of a, b and d.
+    layouts: Vec<sys::cublasLtMatrixLayout_t>,
+}
+
+impl Drop for Form {
+    fn drop(&mut self) {
+        // SAFETY: made for this form alone.
+        unsafe {
+            for layout in self.layouts.drain(..) {
+                let _ = result::destroy_matrix_layout(layout);
+            }
+            let _ = result::destroy_matmul_desc(self.description);
+        }
+    }
 }
 
 pub struct Blas {
@@ -38,7 +56,8 @@ pub struct Blas {
     workspace: u64,
     /// Whether f32 is rounded to TF32 on its way into products.
     tf32: bool,
-    plans: HashMap<Shape, Plan>,
+    /// `None`: cuBLASLt does not take it.
+    plans: HashMap<Shape, Option<Plan>>,
 }
 
 impl Blas {
@@ -60,28 +79,33 @@ impl Blas {
         (Address(self.workspace), WORKSPACE)
     }
 
-    /// Makes the plan of a product, unless it is there.
-    pub fn prepare(&mut self, p: &Product) -> Result<()> {
+    /// Whether there is a way to multiply this.
+    pub fn takes(&mut self, p: &Product) -> bool {
         let shape = shape(p);
         if !self.plans.contains_key(&shape) {
-            let plan = self.plan(p, &shape)?;
+            let plan = self.plan(p, &shape).ok();
             self.plans.insert(shape, plan);
         }
-        Ok(())
+        self.plans[&shape].is_some()
     }
 
     pub fn multiply(&mut self, p: &Product) -> Result<()> {
-        self.prepare(p)?;
-        let plan = &self.plans[&shape(p)];
+        if !self.takes(p) {
+            // Again, for what it says.
+            return self.plan(p, &shape(p)).map(|_| ());
+        }
+        let plan = self.plans[&shape(p)].as_ref().expect("taken");
         let (alpha, beta) = (1.0f32, if p.c.is_some() { 1.0f32 } else { 0.0 });
         let pointer = |at: Address| at.0 as *const c_void;
-        let [a, b, d] = plan.layouts;
+        let &[a, b, d] = &plan.form.layouts[..] else {
+            unreachable!("three matrices");
+        };
         // SAFETY: the engine's operands are as large as the product says, which the emulated device checks.
         unsafe {
-            aim(plan.description, p)?;
+            aim(plan.form.description, p)?;
             result::matmul(
                 self.handle,
-                plan.description,
+                plan.form.description,
                 (&raw const alpha).cast(),
                 (&raw const beta).cast(),
                 pointer(p.a.at),
@@ -110,6 +134,10 @@ impl Blas {
         };
         let description = result::create_matmul_desc(compute, sys::cudaDataType_t::CUDA_R_32F)
             .map_err(|e| failed("describe a product", &e))?;
+        let mut form = Form {
+            description,
+            layouts: Vec::new(),
+        };
         // CUBLAS_OP_N and CUBLAS_OP_T.
         let operation = |of: Operand| i32::from(of.transposed);
         let layout = |number: Number, rows: usize, columns: usize, stride: usize| {
@@ -121,8 +149,11 @@ impl Blas {
             false => layout(p.number, rows, columns, of.stride),
         };
         let a = operand(p.a, p.m, p.k)?;
+        form.layouts.push(a);
         let b = operand(p.b, p.k, p.n)?;
+        form.layouts.push(b);
         let d = layout(p.d_number, p.m, p.n, p.d_stride)?;
+        form.layouts.push(d);
         // SAFETY: all of these were made above; the preference is destroyed once.
         unsafe {
             describe(
@@ -182,11 +213,20 @@ impl Blas {
             let found =
                 found.map_err(|e| failed(&format!("multiply {} × {} × {}", p.m, p.n, p.k), &e))?;
             Ok(Plan {
-                description,
-                layouts: [a, b, d],
+                form,
                 algorithm: found.algo,
             })
         }
+    }
+
+    /// Gives back all but the workspace.
+    ///
+    /// # Safety
+    /// Nothing is under way, and nothing is multiplied any more.
+    pub unsafe fn close(&mut self) {
+        self.plans.clear();
+        // SAFETY: the caller's word. Nobody would hear of a failure.
+        let _ = unsafe { result::destroy_handle(self.handle) };
     }
 }
 
