@@ -204,8 +204,11 @@ impl Tape {
     }
 }
 
+/// Like all that reads from the device, waits for everything first: candle looks only at what was asked for last, and memory
+/// that an earlier failure left unwritten would pass for numbers.
 fn scalar(x: &Tensor) -> Result<f64> {
-    let value = x.to_dtype(DType::F32).and_then(|x| x.to_scalar::<f32>());
+    let value =
+        (x.device().synchronize()).and_then(|()| x.to_dtype(DType::F32)?.to_scalar::<f32>());
     value.map(f64::from).map_err(Error::backend)
 }
 
@@ -214,7 +217,9 @@ fn norm(gradients: &[Tensor]) -> candle_core::Result<f64> {
     let squares: Vec<Tensor> = (gradients.iter())
         .map(|g| g.sqr()?.sum_all())
         .collect::<candle_core::Result<_>>()?;
-    let squares = Tensor::stack(&squares, 0)?.to_vec1::<f32>()?;
+    let squares = Tensor::stack(&squares, 0)?;
+    squares.device().synchronize()?;
+    let squares = squares.to_vec1::<f32>()?;
     Ok(squares.into_iter().map(f64::from).sum::<f64>().sqrt())
 }
 
@@ -222,7 +227,8 @@ fn norm(gradients: &[Tensor]) -> candle_core::Result<f64> {
 fn read(tensors: &[Tensor], into: &mut [f32]) -> Result<()> {
     let mut start = 0;
     for tensor in tensors {
-        let values = tensor.flatten_all().and_then(|t| t.to_vec1::<f32>());
+        let values =
+            (tensor.device().synchronize()).and_then(|()| tensor.flatten_all()?.to_vec1::<f32>());
         let values = values.map_err(Error::backend)?;
         into[start..start + values.len()].copy_from_slice(&values);
         start += values.len();

@@ -245,7 +245,7 @@ fn the_tape_trains_on_emulated_metal() {
 #[cfg(feature = "metal")]
 #[test]
 fn the_tape_trains_on_metal() {
-    match Device::new_metal(0) {
+    match crate::ops::metal::device() {
         Ok(device) => trains_as_the_kernels_do(&device),
         Err(e) => eprintln!("skipped: {e}"),
     }

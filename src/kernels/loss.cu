@@ -9,7 +9,8 @@ struct Softmax {
 
 DEVICE Softmax merged(Softmax a, Softmax b) {
     float highest = fmaxf(a.highest, b.highest);
-    if (highest == -INFINITY) return Softmax{highest, 0.0f};
+    // Of nothing yet, or of what is not a number.
+    if (highest == -INFINITY) return Softmax{highest, a.total + b.total};
     return Softmax{highest, a.total * exponential(a.highest - highest) + b.total * exponential(b.highest - highest)};
 }
 

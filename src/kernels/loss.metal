@@ -7,7 +7,8 @@ struct Softmax {
 
 static inline Softmax merged(Softmax a, Softmax b) {
     float highest = fmax(a.highest, b.highest);
-    if (highest == -INFINITY) return Softmax{highest, 0.0f};
+    // Of nothing yet, or of what is not a number.
+    if (highest == -INFINITY) return Softmax{highest, a.total + b.total};
     return Softmax{highest, a.total * exp(a.highest - highest) + b.total * exp(b.highest - highest)};
 }
 
@@ -30,7 +31,7 @@ KERNEL cross_entropy(device float *logits [[buffer(0)]], device const uint *targ
             x[k] = c + k * THREADS < vocab ? line[c + k * THREADS] : -INFINITY;
             highest = fmax(highest, x[k]);
         }
-        for (uint k = 0; k < TOGETHER; k++) total += exp(x[k] - highest);
+        for (uint k = 0; k < TOGETHER; k++) total += x[k] == -INFINITY ? 0.0f : exp(x[k] - highest);
         own = merged(own, Softmax{highest, total});
     }
     for (ushort lanes = SIMD / 2; lanes > 0; lanes /= 2) {

@@ -96,9 +96,9 @@ fn open(_: &ModelConfig, _: Precision, _: bool) -> Result<Box<dyn Device>> {
 
 #[cfg(feature = "metal")]
 fn metal() -> Result<candle_core::Device> {
-    candle_core::Device::new_metal(0).map_err(|e| {
+    crate::ops::metal::device().map_err(|why| {
         Error::input(format!(
-            "there is no GPU that Metal can use ({e}); train with --device cpu"
+            "there is no GPU that Metal can use: {why}; train with --device cpu"
         ))
     })
 }

@@ -11,7 +11,7 @@ pub mod composition;
 mod fused;
 
 use super::{bridge, metal};
-use candle_core::{Result, Tensor, bail};
+use candle_core::{DType, Result, Tensor, bail};
 
 /// `h [N, D]`, `weight [V, D]`, `targets [N]` (u32, each below V) → scalar mean loss in nats.
 ///
@@ -29,7 +29,7 @@ pub fn linear_cross_entropy(h: &Tensor, weight: &Tensor, targets: &Tensor) -> Re
             targets.shape()
         );
     }
-    if metal::fits(&[h, weight]) {
+    if metal::fits(&[h, weight]) && targets.dtype() == DType::U32 {
         return metal::linear_cross_entropy(h, weight, targets);
     }
     if bridge::fits(&[h, weight]) {

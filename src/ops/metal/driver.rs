@@ -3,9 +3,11 @@
 use super::SOURCES;
 use super::launch::{Argument, Launch, THREADS};
 use candle_core::metal_backend::DeviceId;
-use candle_core::{Error, MetalDevice, Result, Storage, bail};
+use candle_core::{Device, Error, MetalDevice, Result, Storage, bail};
 use candle_metal_kernels::metal::{ComputeCommandEncoder, ComputePipeline, Library};
-use objc2_metal::{MTLCompileOptions, MTLComputePipelineState, MTLSize};
+use objc2_metal::{
+    MTLCompileOptions, MTLComputePipelineState, MTLMathFloatingPointFunctions, MTLMathMode, MTLSize,
+};
 use std::collections::HashMap;
 use std::sync::{LazyLock, Mutex};
 
@@ -18,6 +20,19 @@ struct Compiled {
 }
 
 static COMPILED: LazyLock<Mutex<HashMap<DeviceId, Compiled>>> = LazyLock::new(Mutex::default);
+
+/// The first GPU.
+///
+/// # Errors
+/// Why there is none. Candle's own way to it panics where the list is empty, and where the system is too old for it.
+pub(crate) fn device() -> std::result::Result<Device, String> {
+    if candle_metal_kernels::metal::Device::all().is_empty() {
+        return Err("the system lists none".into());
+    }
+    let opened = std::panic::catch_unwind(|| Device::new_metal(0));
+    let opened = opened.map_err(|_| "candle needs macOS 15 or newer".to_string())?;
+    opened.map_err(|e| e.to_string())
+}
 
 pub(super) fn launch(device: &MetalDevice, launch: &Launch) -> Result<()> {
     let pipeline = pipeline(device, launch.kernel)?;
@@ -101,10 +116,9 @@ fn pipeline(device: &MetalDevice, kernel: &'static str) -> Result<ComputePipelin
 
 fn library(device: &MetalDevice) -> Result<Library> {
     let options = MTLCompileOptions::new();
-    // Fast arithmetic knows no infinities and no NaN, by which a loss shows that it diverged. The newer switch is not on
-    // every system that this one is on.
-    #[allow(deprecated)]
-    options.setFastMathEnabled(false);
+    // Fast arithmetic knows no infinities and no NaN, by which a loss shows that it diverged; nor do fast functions.
+    options.setMathMode(MTLMathMode::Safe);
+    options.setMathFloatingPointFunctions(MTLMathFloatingPointFunctions::Precise);
     let text = SOURCES.join("\n");
     (device.metal_device())
         .new_library_with_source(&text, Some(&options))

@@ -25,6 +25,8 @@ mod swiglu;
 mod tests;
 mod update;
 
+#[cfg(feature = "metal")]
+pub(crate) use driver::device;
 pub(super) use loss::linear_cross_entropy;
 pub(super) use norm::{layer_norm, rms_norm};
 pub(super) use rope::rope;

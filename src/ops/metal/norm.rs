@@ -71,7 +71,8 @@ impl Norm {
             groups: rows.div_ceil(THREADS / SIMD),
             arguments: vec![
                 Reads(&self.gain),
-                Reads(self.bias.as_ref().unwrap_or(&self.gain)),
+                // Not the gain: candle would lock that twice.
+                Reads(self.bias.as_ref().unwrap_or(&self.x)),
                 self.bias.is_some().into(),
                 self.eps.into(),
                 Reads(&self.x),

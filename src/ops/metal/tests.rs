@@ -239,6 +239,17 @@ mod emulated {
         for diverged in [f64::NAN, f64::INFINITY] {
             assert!(loss(&(&h * diverged).unwrap(), &[299, 0]).is_nan());
         }
+        // One logit of many, which one thread alone has seen.
+        let mut weight = random((200, 4), 2)
+            .flatten_all()
+            .unwrap()
+            .to_vec1::<f32>()
+            .unwrap();
+        weight[4 * 5] = f32::NAN;
+        let weight = Tensor::from_vec(weight, (200, 4), &Device::Cpu).unwrap();
+        let targets = Tensor::new(&[7u32, 0], &Device::Cpu).unwrap();
+        let loss = on(|| ops::linear_cross_entropy(&h, &weight, &targets)).unwrap();
+        assert!(loss.to_scalar::<f32>().unwrap().is_nan());
     }
 
     /// Outputs, what is kept for the way back, and gradients.
