@@ -148,7 +148,8 @@ fn measured(device: &mut dyn Device, precision: Precision, side: usize) -> Resul
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::cuda::emulated::{Emulated, there_is_a_compiler};
+    use crate::engine::cuda::emulated::Emulated;
+    use crate::kernels::emulated::there_is_a_compiler;
     use crate::model::Family;
     use crate::model::config::tests::tiny;
 

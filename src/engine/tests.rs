@@ -237,7 +237,7 @@ fn the_tape_trains_as_the_kernels_do() {
 #[test]
 fn the_tape_trains_on_emulated_metal() {
     use crate::ops::metal::emulated;
-    if emulated::there_is_a_compiler() {
+    if crate::kernels::emulated::there_is_a_compiler() {
         emulated::on(|| trains_as_the_kernels_do(&Device::Cpu));
     }
 }

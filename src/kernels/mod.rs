@@ -10,6 +10,8 @@ pub mod attention;
 pub mod cpu;
 pub mod dropout;
 pub mod element;
+#[cfg(test)]
+pub(crate) mod emulated;
 pub mod finish;
 pub mod gemm;
 pub mod loss;

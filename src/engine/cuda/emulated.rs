@@ -6,13 +6,12 @@ use super::ledger::{Ledger, Taken};
 use super::sources;
 use crate::error::{Error, Result};
 use crate::kernels::element::{Bf16, Element};
+use crate::kernels::emulated::load;
 use crate::kernels::gemm::Precision;
 use crate::model::ModelConfig;
 use rayon::prelude::*;
 use std::collections::HashMap;
-use std::ffi::{CString, c_void};
-use std::path::Path;
-use std::process::Command;
+use std::ffi::c_void;
 
 type Kernel = unsafe extern "C" fn(*const u32, u32, u32, *mut *mut c_void);
 
@@ -51,15 +50,6 @@ struct Aligned {
     _bytes: [u8; 256],
 }
 
-/// Whether there is a compiler; says so where there is none.
-pub fn there_is_a_compiler() -> bool {
-    let found = Command::new("c++").arg("--version").output().is_ok();
-    if !found {
-        eprintln!("skipped: no c++, which makes the kernels of the emulated device");
-    }
-    found
-}
-
 impl Emulated {
     pub fn new(config: &ModelConfig, precision: Precision) -> Emulated {
         let text = sources::text(config, precision);
@@ -78,24 +68,14 @@ impl Emulated {
             include_str!("../../kernels/emulated.hpp"),
             exports.collect::<String>()
         );
-        let dir = tempfile::tempdir().unwrap();
-        let library = compile(dir.path(), &all);
-        let path = CString::new(library.to_str().unwrap()).unwrap();
-        // SAFETY: a library that was just made, which stays loaded for good.
-        let handle = unsafe { libc::dlopen(path.as_ptr(), libc::RTLD_NOW | libc::RTLD_LOCAL) };
-        assert!(!handle.is_null(), "the kernels load");
-        let find = |name: &&str| {
-            let symbol = CString::new(format!("launch_{name}")).unwrap();
+        let kernel = |(name, found)| {
             // SAFETY: EXPORT gives it this type.
-            let kernel = unsafe {
-                let found = libc::dlsym(handle, symbol.as_ptr());
-                assert!(!found.is_null(), "{name}");
+            (name, unsafe {
                 std::mem::transmute::<*mut c_void, Kernel>(found)
-            };
-            (name.to_string(), kernel)
+            })
         };
         Emulated {
-            kernels: names.iter().map(find).collect(),
+            kernels: load(&all, &names).into_iter().map(kernel).collect(),
             memory: HashMap::new(),
             room: None,
             ledger: Ledger::default(),
@@ -139,19 +119,6 @@ impl Emulated {
             .map(|(row, column)| at(row, column))
             .collect()
     }
-}
-
-fn compile(dir: &Path, text: &str) -> std::path::PathBuf {
-    let (source, library) = (dir.join("kernels.cpp"), dir.join("kernels.so"));
-    std::fs::write(&source, text).unwrap();
-    let done = Command::new("c++")
-        .args(["-std=c++17", "-O1", "-w", "-fPIC", "-shared", "-o"])
-        .args([&library, &source])
-        .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&done.stderr);
-    assert!(done.status.success(), "the kernels compile:\n{said}");
-    library
 }
 
 impl Device for Emulated {

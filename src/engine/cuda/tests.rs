@@ -1,10 +1,11 @@
 //! The device's step against the processor's, on the emulated device.
 
-use super::emulated::{Emulated, there_is_a_compiler};
+use super::emulated::Emulated;
 use super::*;
 use crate::engine::build::{self, Purpose};
 use crate::engine::tests::{ids, shaken, tokens};
 use crate::engine::{Engine, Precision};
+use crate::kernels::emulated::there_is_a_compiler;
 use crate::model::config::tests::tiny;
 use crate::model::{Family, LanguageModel, Params};
 use crate::optim::AdamWConfig;

@@ -45,6 +45,27 @@ DEVICE void store_rows(u16 *to, const float sums[HEAD_DIM / 8][4], float scale, 
     }
 }
 
+// Adds to two sums, 16 x PART, the products of 16 rows of two tiles, from `row` on, with PART rows of two others.
+DEVICE void multiply_pairs(float first[PART / 8][4], float second[PART / 8][4], const u16 *down_first, const u16 *down_second,
+                           int row, const u16 *across_first, const u16 *across_second, int part) {
+#pragma unroll
+    for (int d = 0; d < HEAD_DIM; d += 16) {
+        u32 a_first[4], a_second[4];
+        load_left(a_first, down_first, row, d);
+        load_left(a_second, down_second, row, d);
+#pragma unroll
+        for (int n = 0; n < PART; n += 16) {
+            u32 b[4];
+            load_right_of_rows(b, across_first, part + n, d);
+            multiply(first[n / 8], a_first, b[0], b[1]);
+            multiply(first[n / 8 + 1], a_first, b[2], b[3]);
+            load_right_of_rows(b, across_second, part + n, d);
+            multiply(second[n / 8], a_second, b[0], b[1]);
+            multiply(second[n / 8 + 1], a_second, b[2], b[3]);
+        }
+    }
+}
+
 // gridDim.y is sequences x key heads.
 KERNEL void ATTENTION_BLOCKS attention_keys_back(const u16 *qkv, const u16 *dout, const float *log_sums,
                                                  const float *deltas, u32 positions, float scale, Mask mask, u16 *dqkv) {
@@ -94,22 +115,7 @@ KERNEL void ATTENTION_BLOCKS attention_keys_back(const u16 *qkv, const u16 *dout
             // In the first parts no query may see a key of a warp.
             if (from + part + PART <= first + 16 * warp) continue;
             float weights[PART / 8][4] = {}, dweights[PART / 8][4] = {};
-#pragma unroll
-            for (int d = 0; d < HEAD_DIM; d += 16) {
-                u32 a_k[4], a_v[4];
-                load_left(a_k, k_tile, 16 * warp, d);
-                load_left(a_v, v_tile, 16 * warp, d);
-#pragma unroll
-                for (int n = 0; n < PART; n += 16) {
-                    u32 b[4];
-                    load_right_of_rows(b, q_tile, part + n, d);
-                    multiply(weights[n / 8], a_k, b[0], b[1]);
-                    multiply(weights[n / 8 + 1], a_k, b[2], b[3]);
-                    load_right_of_rows(b, do_tile, part + n, d);
-                    multiply(dweights[n / 8], a_v, b[0], b[1]);
-                    multiply(dweights[n / 8 + 1], a_v, b[2], b[3]);
-                }
-            }
+            multiply_pairs(weights, dweights, k_tile, v_tile, 16 * warp, q_tile, do_tile, part);
 #pragma unroll
             for (int n = 0; n < PART / 8; n++) {
                 for (int i = 0; i < 4; i++) {
@@ -177,41 +183,14 @@ KERNEL void ATTENTION_BLOCKS attention_queries_back(const u16 *qkv, const u16 *d
         delta[r] = there ? deltas[p.sums + query[r]] : 0.0f;
     }
     for (int tile = 0; tile < tiles; tile++) {
-        u16 *k_tile = kv + tile % 2 * 2 * KEY_ROWS * TILE_ROW, *v_tile = k_tile + KEY_ROWS * TILE_ROW;
-        if (tile + 1 < tiles) {
-            u16 *next = kv + (tile + 1) % 2 * 2 * KEY_ROWS * TILE_ROW;
-            u64 from = (u64)(tile + 1) * KEY_ROWS;
-            int there = positions - (int)from;
-            copy_tile<KEY_ROWS, ATTENTION_THREADS>(next, k + from * QKV, QKV, there);
-            copy_tile<KEY_ROWS, ATTENTION_THREADS>(next + KEY_ROWS * TILE_ROW, v + from * QKV, QKV, there);
-            commit_copies();
-            wait_for_copies<1>();
-        } else {
-            wait_for_copies<0>();
-        }
-        barrier();
+        const u16 *k_tile = next_keys(kv, tile, tiles, k, v, positions), *v_tile = k_tile + KEY_ROWS * TILE_ROW;
         // A part of the tile at a time, for the sake of registers.
 #pragma unroll 1
         for (int part = 0; part < KEY_ROWS; part += PART) {
             // Of the last parts a warp may see no key at all.
             if (tile * KEY_ROWS + part > first + 16 * warp + 15) break;
             float weights[PART / 8][4] = {}, dweights[PART / 8][4] = {};
-#pragma unroll
-            for (int d = 0; d < HEAD_DIM; d += 16) {
-                u32 a_q[4], a_do[4];
-                load_left(a_q, q_tile, 16 * warp, d);
-                load_left(a_do, do_tile, 16 * warp, d);
-#pragma unroll
-                for (int n = 0; n < PART; n += 16) {
-                    u32 b[4];
-                    load_right_of_rows(b, k_tile, part + n, d);
-                    multiply(weights[n / 8], a_q, b[0], b[1]);
-                    multiply(weights[n / 8 + 1], a_q, b[2], b[3]);
-                    load_right_of_rows(b, v_tile, part + n, d);
-                    multiply(dweights[n / 8], a_do, b[0], b[1]);
-                    multiply(dweights[n / 8 + 1], a_do, b[2], b[3]);
-                }
-            }
+            multiply_pairs(weights, dweights, q_tile, do_tile, 16 * warp, k_tile, v_tile, part);
 #pragma unroll
             for (int n = 0; n < PART / 8; n++) {
                 for (int i = 0; i < 4; i++) {

@@ -30,6 +30,24 @@ DEVICE Place place_of(u32 index, u32 positions) {
     return p;
 }
 
+// Starts the copy of the keys and values after this tile's, if there are any, and waits for this tile's: its keys, which its
+// values follow. One of the two places in `kv` holds what is worked on, the other what is on its way.
+DEVICE const u16 *next_keys(u16 *kv, int tile, int tiles, const u16 *k, const u16 *v, int positions) {
+    if (tile + 1 < tiles) {
+        u16 *next = kv + (tile + 1) % 2 * 2 * KEY_ROWS * TILE_ROW;
+        u64 from = (u64)(tile + 1) * KEY_ROWS;
+        int there = positions - (int)from;
+        copy_tile<KEY_ROWS, ATTENTION_THREADS>(next, k + from * QKV, QKV, there);
+        copy_tile<KEY_ROWS, ATTENTION_THREADS>(next + KEY_ROWS * TILE_ROW, v + from * QKV, QKV, there);
+        commit_copies();
+        wait_for_copies<1>();
+    } else {
+        wait_for_copies<0>();
+    }
+    barrier();
+    return kv + tile % 2 * 2 * KEY_ROWS * TILE_ROW;
+}
+
 KERNEL void ATTENTION_BLOCKS attention_forward(const u16 *qkv, u32 positions, float scale, Mask mask, u16 *out,
                                                float *log_sums) {
     DYNAMIC_SHARED(u16, memory);
@@ -57,19 +75,7 @@ KERNEL void ATTENTION_BLOCKS attention_forward(const u16 *qkv, u32 positions, fl
     const int query[2] = {first + 16 * warp + lane / 4, first + 16 * warp + lane / 4 + 8};
 
     for (int tile = 0; tile < tiles; tile++) {
-        u16 *k_tile = kv + tile % 2 * 2 * KEY_ROWS * TILE_ROW, *v_tile = k_tile + KEY_ROWS * TILE_ROW;
-        if (tile + 1 < tiles) {
-            u16 *next = kv + (tile + 1) % 2 * 2 * KEY_ROWS * TILE_ROW;
-            u64 from = (u64)(tile + 1) * KEY_ROWS;
-            int there = positions - (int)from;
-            copy_tile<KEY_ROWS, ATTENTION_THREADS>(next, k + from * QKV, QKV, there);
-            copy_tile<KEY_ROWS, ATTENTION_THREADS>(next + KEY_ROWS * TILE_ROW, v + from * QKV, QKV, there);
-            commit_copies();
-            wait_for_copies<1>();
-        } else {
-            wait_for_copies<0>();
-        }
-        barrier();
+        const u16 *k_tile = next_keys(kv, tile, tiles, k, v, positions), *v_tile = k_tile + KEY_ROWS * TILE_ROW;
 
         // Of the last tiles a warp may see no key at all.
         if (tile * KEY_ROWS <= first + 16 * warp + 15) {

@@ -3,11 +3,11 @@
 
 use super::SOURCES;
 use super::launch::{Argument, Launch, THREADS};
+use crate::kernels::emulated::load;
 use candle_core::{CpuStorage, DType, InplaceOp1, Layout, Result, Tensor, bail};
 use std::cell::Cell;
 use std::collections::HashMap;
-use std::ffi::{CString, c_int, c_void};
-use std::process::Command;
+use std::ffi::{c_int, c_void};
 use std::sync::{LazyLock, Mutex};
 
 type Kernel = unsafe extern "C" fn(u32, u32, usize, *mut *mut c_void) -> c_int;
@@ -31,15 +31,6 @@ pub(crate) fn on<T>(work: impl FnOnce() -> T) -> T {
     done
 }
 
-/// Whether there is a compiler; says so where there is none.
-pub(crate) fn there_is_a_compiler() -> bool {
-    let found = Command::new("c++").arg("--version").output().is_ok();
-    if !found {
-        eprintln!("skipped: no c++, which makes the emulated Metal kernels");
-    }
-    found
-}
-
 /// Names of the kernels in a source.
 pub(super) fn names(text: &str) -> impl Iterator<Item = &str> {
     let kernels = text.split("\nKERNEL ").skip(1);
@@ -55,34 +46,14 @@ fn compiled() -> HashMap<String, Kernel> {
         include_str!("../../kernels/emulated_metal.hpp"),
         exports.collect::<String>()
     );
-    let dir = tempfile::tempdir().unwrap();
-    let (source, library) = (
-        dir.path().join("kernels.cpp"),
-        dir.path().join("kernels.so"),
-    );
-    std::fs::write(&source, all).unwrap();
-    let done = Command::new("c++")
-        .args(["-std=c++17", "-O1", "-w", "-fPIC", "-shared", "-o"])
-        .args([&library, &source])
-        .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&done.stderr);
-    assert!(done.status.success(), "the kernels compile:\n{said}");
-    let path = CString::new(library.to_str().unwrap()).unwrap();
-    // SAFETY: a library that was just made, which stays loaded for good.
-    let handle = unsafe { libc::dlopen(path.as_ptr(), libc::RTLD_NOW | libc::RTLD_LOCAL) };
-    assert!(!handle.is_null(), "the kernels load");
-    let find = |name: &str| {
-        let symbol = CString::new(format!("launch_{name}")).unwrap();
+    let names: Vec<&str> = names(&text).collect();
+    let kernel = |(name, found)| {
         // SAFETY: EXPORT_METAL gives it this type.
-        let kernel = unsafe {
-            let found = libc::dlsym(handle, symbol.as_ptr());
-            assert!(!found.is_null(), "{name}");
+        (name, unsafe {
             std::mem::transmute::<*mut c_void, Kernel>(found)
-        };
-        (name.to_string(), kernel)
+        })
     };
-    names(&text).map(find).collect()
+    load(&all, &names).into_iter().map(kernel).collect()
 }
 
 /// On both sides of what a kernel is given; a multiple of what it could step over.

@@ -73,9 +73,10 @@ fn parameters_are_numbered_in_their_order() {
 
 #[cfg(target_os = "linux")]
 mod emulated {
-    use super::super::emulated::{names, on, there_is_a_compiler};
+    use super::super::emulated::{names, on};
     use super::super::{adamw, loss::in_chunks};
     use super::*;
+    use crate::kernels::emulated::there_is_a_compiler;
     use crate::kernels::update::{self, Factors};
     use crate::kernels::{self, norm::Norm};
     use crate::ops::check::check;

@@ -91,10 +91,11 @@ impl Blas {
 
     pub fn multiply(&mut self, p: &Product) -> Result<()> {
         if !self.takes(p) {
-            // Again, for what it says.
-            return self.plan(p, &shape(p)).map(|_| ());
+            // Again, for what it says of it.
+            let plan = self.plan(p, &shape(p))?;
+            self.plans.insert(shape(p), Some(plan));
         }
-        let plan = self.plans[&shape(p)].as_ref().expect("taken");
+        let plan = self.plans[&shape(p)].as_ref().expect("planned");
         let (alpha, beta) = (1.0f32, if p.c.is_some() { 1.0f32 } else { 0.0 });
         let pointer = |at: Address| at.0 as *const c_void;
         let &[a, b, d] = &plan.form.layouts[..] else {

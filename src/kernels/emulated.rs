@@ -1,0 +1,41 @@
+//! Kernels of other devices as functions of this process, for tests: text compiled by the system's C++ compiler.
+
+use std::collections::HashMap;
+use std::ffi::{CString, c_void};
+use std::process::Command;
+
+/// Whether there is a compiler; says so where there is none.
+pub(crate) fn there_is_a_compiler() -> bool {
+    let found = Command::new("c++").arg("--version").output().is_ok();
+    if !found {
+        eprintln!("skipped: no c++, which makes the kernels of the emulated device");
+    }
+    found
+}
+
+/// What a text exports as `launch_NAME`, by these names, for good.
+pub(crate) fn load(text: &str, names: &[&str]) -> HashMap<String, *mut c_void> {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name| dir.path().join(name);
+    let (source, library) = (path("kernels.cpp"), path("kernels.so"));
+    std::fs::write(&source, text).unwrap();
+    let done = Command::new("c++")
+        .args(["-std=c++17", "-O1", "-w", "-fPIC", "-shared", "-o"])
+        .args([&library, &source])
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&done.stderr);
+    assert!(done.status.success(), "the kernels compile:\n{said}");
+    let path = CString::new(library.to_str().unwrap()).unwrap();
+    // SAFETY: a library that was just made, which stays loaded for good.
+    let handle = unsafe { libc::dlopen(path.as_ptr(), libc::RTLD_NOW | libc::RTLD_LOCAL) };
+    assert!(!handle.is_null(), "the kernels load");
+    let find = |name: &&str| {
+        let symbol = CString::new(format!("launch_{name}")).unwrap();
+        // SAFETY: the library is loaded.
+        let found = unsafe { libc::dlsym(handle, symbol.as_ptr()) };
+        assert!(!found.is_null(), "{name}");
+        (name.to_string(), found)
+    };
+    names.iter().map(find).collect()
+}
