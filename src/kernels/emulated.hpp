@@ -1,6 +1,7 @@
 // The device on a processor: every thread of a block is a fibre, a barrier and whatever a warp does together hand over to
 // the next one. Slow, exact about who sees what when, and enough to hold every kernel against its oracle where there is no
-// device. Blocks run one after the other.
+// device. Blocks run one after the other. In which order threads and blocks have their turns is nobody's business on a real
+// device: where two orders give two results, a barrier is missing (`emulate_in_order`).
 #include <math.h>
 #include <setjmp.h>
 #include <stdint.h>
@@ -63,6 +64,10 @@ static char *dynamic_shared;
 static Fibre *current;
 static jmp_buf scheduler;
 static unsigned barrier_turn, waiting, alive;
+// 0: as they are numbered; 1: the other way round; otherwise shuffled, each time differently.
+static u32 order;
+static u64 shuffle_state;
+static std::vector<u32> turns, block_turns;
 static void (*body)(void *);
 static void *body_arguments;
 
@@ -108,6 +113,15 @@ static Out together(const In &in, Work work) {
     return out;
 }
 
+static void arrange(std::vector<u32> &turns, u32 count) {
+    turns.resize(count);
+    for (u32 i = 0; i < count; i++) turns[i] = order == 1 ? count - 1 - i : i;
+    for (u32 i = count; order > 1 && i > 1; i--) {
+        shuffle_state = shuffle_state * 6364136223846793005u + 1442695040888963407u;
+        std::swap(turns[i - 1], turns[(shuffle_state >> 33) % i]);
+    }
+}
+
 static void run_block(u32 threads) {
     fibres.assign(threads, Fibre());
     stacks.resize(threads * STACK);
@@ -124,11 +138,11 @@ static void run_block(u32 threads) {
         makecontext(&f.start, enter, 0);
     }
     static u32 i;
-    static bool moved;
     while (alive) {
+        arrange(turns, threads);
         for (i = 0; i < threads; i++) {
-            if (fibres[i].done) continue;
-            current = &fibres[i];
+            current = &fibres[turns[i]];
+            if (current->done) continue;
             if (!_setjmp(scheduler)) {
                 if (current->begun) _longjmp(current->here, 1);
                 current->begun = true;
@@ -136,7 +150,6 @@ static void run_block(u32 threads) {
             }
         }
     }
-    (void)moved;
 }
 
 template <typename... A, size_t... I>
@@ -159,15 +172,20 @@ static void launch(void (*kernel)(A...), const u32 *blocks, u32 threads, u32 sha
     dynamic_shared = (char *)(((uintptr_t)shared_memory.data() + 63) & ~(uintptr_t)63);
     grid = Index{blocks[0], blocks[1], blocks[2]};
     block = Index{threads, 1, 1};
-    for (u32 z = 0; z < grid.z; z++)
-        for (u32 y = 0; y < grid.y; y++)
-            for (u32 x = 0; x < grid.x; x++) {
-                block_at = Index{x, y, z};
-                run_block(threads);
-            }
+    arrange(block_turns, grid.x * grid.y * grid.z);
+    for (u32 at : block_turns) {
+        block_at = Index{at % grid.x, at / grid.x % grid.y, at / grid.x / grid.y};
+        run_block(threads);
+    }
 }
 
 } // namespace emulated
+
+// From the next launch on.
+extern "C" void emulate_in_order(u32 order) {
+    emulated::order = order;
+    emulated::shuffle_state = order;
+}
 
 #define threadIdx (emulated::current->thread)
 #define blockIdx (emulated::block_at)

@@ -13,8 +13,14 @@ pub(crate) fn there_is_a_compiler() -> bool {
     found
 }
 
+/// The order in which threads and blocks have their turns from the next launch on; the results must not depend on it.
+pub(crate) type InOrder = unsafe extern "C" fn(u32);
+
+/// As they are numbered, the other way round, shuffled.
+pub(crate) const ORDERS: [u32; 3] = [0, 1, 2];
+
 /// What a text exports as `launch_NAME`, by these names, for good.
-pub(crate) fn load(text: &str, names: &[&str]) -> HashMap<String, *mut c_void> {
+pub(crate) fn load(text: &str, names: &[&str]) -> (HashMap<String, *mut c_void>, InOrder) {
     let dir = tempfile::tempdir().unwrap();
     let path = |name| dir.path().join(name);
     let (source, library) = (path("kernels.cpp"), path("kernels.so"));
@@ -30,12 +36,16 @@ pub(crate) fn load(text: &str, names: &[&str]) -> HashMap<String, *mut c_void> {
     // SAFETY: a library that was just made, which stays loaded for good.
     let handle = unsafe { libc::dlopen(path.as_ptr(), libc::RTLD_NOW | libc::RTLD_LOCAL) };
     assert!(!handle.is_null(), "the kernels load");
-    let find = |name: &&str| {
-        let symbol = CString::new(format!("launch_{name}")).unwrap();
+    let find = |symbol: String| {
+        let name = CString::new(symbol.clone()).unwrap();
         // SAFETY: the library is loaded.
-        let found = unsafe { libc::dlsym(handle, symbol.as_ptr()) };
-        assert!(!found.is_null(), "{name}");
-        (name.to_string(), found)
+        let found = unsafe { libc::dlsym(handle, name.as_ptr()) };
+        assert!(!found.is_null(), "{symbol}");
+        found
     };
-    names.iter().map(find).collect()
+    let kernel = |name: &&str| (name.to_string(), find(format!("launch_{name}")));
+    let in_order = find("emulate_in_order".into());
+    // SAFETY: emulated.hpp gives it this type.
+    let in_order = unsafe { std::mem::transmute::<*mut c_void, InOrder>(in_order) };
+    (names.iter().map(kernel).collect(), in_order)
 }

@@ -50,7 +50,8 @@ static void launch_metal(void (*kernel)(A...), u32 groups, u32 threads, void **a
     body_arguments = &of;
     grid = Index{groups, 1, 1};
     block = Index{threads, 1, 1};
-    for (u32 x = 0; x < groups; x++) {
+    arrange(block_turns, groups);
+    for (u32 x : block_turns) {
         block_at = Index{x, 0, 0};
         run_block(threads);
     }

@@ -6,7 +6,7 @@ use super::ledger::{Ledger, Taken};
 use super::sources;
 use crate::error::{Error, Result};
 use crate::kernels::element::{Bf16, Element};
-use crate::kernels::emulated::load;
+use crate::kernels::emulated::{InOrder, load};
 use crate::kernels::gemm::Precision;
 use crate::model::ModelConfig;
 use rayon::prelude::*;
@@ -17,6 +17,7 @@ type Kernel = unsafe extern "C" fn(*const u32, u32, u32, *mut *mut c_void);
 
 pub struct Emulated {
     kernels: HashMap<String, Kernel>,
+    in_order: InOrder,
     /// What was allocated, by address.
     memory: HashMap<u64, Vec<Aligned>>,
     /// What it says that it has left.
@@ -74,8 +75,10 @@ impl Emulated {
                 std::mem::transmute::<*mut c_void, Kernel>(found)
             })
         };
+        let (kernels, in_order) = load(&all, &names);
         Emulated {
-            kernels: load(&all, &names).into_iter().map(kernel).collect(),
+            kernels: kernels.into_iter().map(kernel).collect(),
+            in_order,
             memory: HashMap::new(),
             room: None,
             ledger: Ledger::default(),
@@ -83,6 +86,12 @@ impl Emulated {
             recording: None,
             recordings: Vec::new(),
         }
+    }
+
+    /// Gives threads and blocks their turns in another order.
+    pub fn in_order(&mut self, order: u32) {
+        // SAFETY: nothing is running.
+        unsafe { (self.in_order)(order) };
     }
 
     /// Whether all of these bytes lie in one allocation.

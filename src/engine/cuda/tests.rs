@@ -5,7 +5,7 @@ use super::*;
 use crate::engine::build::{self, Purpose};
 use crate::engine::tests::{ids, shaken, tokens};
 use crate::engine::{Engine, Precision};
-use crate::kernels::emulated::there_is_a_compiler;
+use crate::kernels::emulated::{ORDERS, there_is_a_compiler};
 use crate::model::config::tests::tiny;
 use crate::model::{Family, LanguageModel, Params};
 use crate::optim::AdamWConfig;
@@ -121,6 +121,47 @@ fn gradients_in_bf16_are_the_processors() {
         false,
         3e-2,
     );
+}
+
+/// What a missing barrier would show in.
+#[test]
+fn bits_do_not_depend_on_which_thread_comes_first() {
+    if !there_is_a_compiler() {
+        return;
+    }
+    for (family, precision, dropout) in [
+        (Family::Gpt2, Precision::F32, 0.1),
+        (Family::Gpt2, Precision::Bf16, 0.1),
+        (Family::Llama, Precision::Bf16, 0.0),
+    ] {
+        let config = model(family, true, dropout);
+        let purpose = Purpose::Train { recompute: false };
+        let program = program(&config, 2, 75, precision, purpose);
+        let batches = [1, 2].map(|i| ids(&config, 2, 75, i));
+        let after = ORDERS.map(|order| {
+            let params = shaken(&config);
+            let mut device = Box::new(Emulated::new(&config, precision));
+            device.fuses = precision == Precision::Bf16;
+            device.in_order(order);
+            let mut cuda = Cuda::new(device, &config, precision, params.values()).unwrap();
+            let mut optimizer = AdamW::new(AdamWConfig::default(), params.specs());
+            let of = |i: usize| {
+                let stream = DropoutStream::new(dropout, 7, 3, i as u64);
+                (tokens(&batches[i], 2), stream)
+            };
+            let stepped = (cuda.step(&program, &[of(0), of(1)], &mut optimizer, 1e-3)).unwrap();
+            let [mut gradients, mut weights] = [(); 2].map(|()| vec![0.0; params.elements()]);
+            cuda.gradients(&mut gradients).unwrap();
+            cuda.weights(&mut weights).unwrap();
+            let bits = |x: Vec<f32>| x.into_iter().map(f32::to_bits).collect::<Vec<_>>();
+            let scalars = [stepped.loss, stepped.grad_norm].map(f64::to_bits);
+            (scalars, bits(gradients), bits(weights))
+        });
+        assert!(
+            after[0] == after[1] && after[0] == after[2],
+            "{family:?} {precision:?}"
+        );
+    }
 }
 
 /// The first step is launched, the second recorded, and the others are the recording, with other tokens and another rate.

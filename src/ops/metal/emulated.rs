@@ -3,7 +3,7 @@
 
 use super::SOURCES;
 use super::launch::{Argument, Launch, THREADS};
-use crate::kernels::emulated::load;
+use crate::kernels::emulated::{InOrder, ORDERS, load};
 use candle_core::{CpuStorage, DType, InplaceOp1, Layout, Result, Tensor, bail};
 use std::cell::Cell;
 use std::collections::HashMap;
@@ -13,7 +13,8 @@ use std::sync::{LazyLock, Mutex};
 type Kernel = unsafe extern "C" fn(u32, u32, usize, *mut *mut c_void) -> c_int;
 
 /// The lock: threads and groups are globals in there.
-static KERNELS: LazyLock<Mutex<HashMap<String, Kernel>>> = LazyLock::new(|| Mutex::new(compiled()));
+static KERNELS: LazyLock<Mutex<(HashMap<String, Kernel>, InOrder)>> =
+    LazyLock::new(|| Mutex::new(compiled()));
 
 thread_local! {
     static ON: Cell<bool> = const { Cell::new(false) };
@@ -37,7 +38,7 @@ pub(super) fn names(text: &str) -> impl Iterator<Item = &str> {
     kernels.map(|rest| rest.split('(').next().unwrap())
 }
 
-fn compiled() -> HashMap<String, Kernel> {
+fn compiled() -> (HashMap<String, Kernel>, InOrder) {
     let text = SOURCES.join("\n");
     let exports = names(&text).map(|name| format!("EXPORT_METAL({name})\n"));
     let all = format!(
@@ -53,7 +54,8 @@ fn compiled() -> HashMap<String, Kernel> {
             std::mem::transmute::<*mut c_void, Kernel>(found)
         })
     };
-    load(&all, &names).into_iter().map(kernel).collect()
+    let (kernels, in_order) = load(&all, &names);
+    (kernels.into_iter().map(kernel).collect(), in_order)
 }
 
 /// On both sides of what a kernel is given; a multiple of what it could step over.
@@ -95,40 +97,23 @@ impl InplaceOp1 for Write {
     }
 }
 
+/// What the tensors are afterwards, whichever thread comes first.
 pub(super) fn launch(launch: &Launch) -> Result<()> {
-    let mut memory: Vec<Vec<u32>> = (launch.arguments.iter())
+    let before: Vec<Vec<u32>> = (launch.arguments.iter())
         .enumerate()
         .map(|(i, argument)| match argument {
             Argument::Reads(t) | Argument::Writes(t) => guarded(i, t),
             Argument::Words(words) => Ok(words.clone()),
         })
         .collect::<Result<_>>()?;
-    let before = memory.clone();
-    let pointers: Vec<*mut u32> = (memory.iter_mut().zip(&launch.arguments))
-        .map(|(words, argument)| match argument {
-            Argument::Words(_) => words.as_mut_ptr(),
-            _ => words[GUARD..].as_mut_ptr(),
-        })
-        .collect();
-    // A kernel is given pointers to its arguments: of numbers the words themselves, of tensors a pointer to them.
-    let mut arguments: Vec<*mut c_void> = (pointers.iter().zip(&launch.arguments))
-        .map(|(pointer, argument)| match argument {
-            Argument::Words(_) => pointer.cast(),
-            _ => std::ptr::from_ref(pointer).cast_mut().cast(),
-        })
-        .collect();
-    let kernels = KERNELS.lock().unwrap_or_else(|e| e.into_inner());
-    let kernel = kernels[launch.kernel];
-    let (groups, threads) = (launch.groups as u32, THREADS as u32);
-    // SAFETY: nothing that a kernel may touch is anywhere else; that it touches no more is what is tested.
-    let fits = unsafe { kernel(groups, threads, arguments.len(), arguments.as_mut_ptr()) };
-    assert!(
-        fits == 1,
-        "{}: {} arguments",
-        launch.kernel,
-        arguments.len()
-    );
-    drop(kernels);
+    let [memory, others @ ..] = ORDERS.map(|order| {
+        let mut memory = before.clone();
+        launch_in(order, launch, &mut memory);
+        memory
+    });
+    for other in others {
+        assert!(memory == other, "{}: a barrier is missing", launch.kernel);
+    }
     for (i, argument) in launch.arguments.iter().enumerate() {
         let (kernel, end) = (launch.kernel, memory[i].len().saturating_sub(GUARD));
         match argument {
@@ -143,4 +128,35 @@ pub(super) fn launch(launch: &Launch) -> Result<()> {
         }
     }
     Ok(())
+}
+
+fn launch_in(order: u32, launch: &Launch, memory: &mut [Vec<u32>]) {
+    let pointers: Vec<*mut u32> = (memory.iter_mut().zip(&launch.arguments))
+        .map(|(words, argument)| match argument {
+            Argument::Words(_) => words.as_mut_ptr(),
+            _ => words[GUARD..].as_mut_ptr(),
+        })
+        .collect();
+    // A kernel is given pointers to its arguments: of numbers the words themselves, of tensors a pointer to them.
+    let mut arguments: Vec<*mut c_void> = (pointers.iter().zip(&launch.arguments))
+        .map(|(pointer, argument)| match argument {
+            Argument::Words(_) => pointer.cast(),
+            _ => std::ptr::from_ref(pointer).cast_mut().cast(),
+        })
+        .collect();
+    let kernels = KERNELS.lock().unwrap_or_else(|e| e.into_inner());
+    let (kernels, in_order) = &*kernels;
+    let kernel = kernels[launch.kernel];
+    let (groups, threads) = (launch.groups as u32, THREADS as u32);
+    // SAFETY: nothing that a kernel may touch is anywhere else; that it touches no more is what is tested.
+    let fits = unsafe {
+        in_order(order);
+        kernel(groups, threads, arguments.len(), arguments.as_mut_ptr())
+    };
+    assert!(
+        fits == 1,
+        "{}: {} arguments",
+        launch.kernel,
+        arguments.len()
+    );
 }
