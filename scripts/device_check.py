@@ -190,7 +190,7 @@ def repeat(check):
 
 
 def resume(check):
-    command = [sys.executable, ROOT / "scripts/kill_and_resume.py", "--short", "--lehr", check.args.lehr, "--data", check.args.data,
+    command = [sys.executable, ROOT / "scripts/kill_and_resume.py", "--tiny" if check.args.tiny else "--short", "--lehr", check.args.lehr, "--data", check.args.data,
                "--work", check.args.work / "kills", "--lehr-args", f"--device {check.args.device}"]  # fmt: skip
     done = subprocess.run(list(map(str, command)), capture_output=True, text=True, env=check.env)
     (check.logs / "resume.txt").write_text(done.stdout + done.stderr)

@@ -33,6 +33,7 @@ def arguments():
     parser.add_argument("--kills", type=int, default=30, metavar="N", help="SIGKILLs in all (default: 30)")
     parser.add_argument("--seed", type=int, default=0, help="of the moments of the kills (default: 0)")
     parser.add_argument("--short", action="store_true", help="for CI: 6 kills, 48 steps")
+    parser.add_argument("--tiny", action="store_true", help="3 kills, 24 steps of a model as small as it goes, for devices that are emulated")
     parser.add_argument("--model", choices=["gpt2", "llama"], default="llama")
     parser.add_argument("--steps", type=int, default=120)
     parser.add_argument("--checkpoint-every", type=int, default=12, metavar="K", help="must divide --steps (default: 12)")
@@ -42,17 +43,22 @@ def arguments():
     args = parser.parse_args()
     if args.short:
         args.kills, args.steps = 6, 48
+    if args.tiny:
+        args.kills, args.steps = 3, 24
     if args.steps % args.checkpoint_every:
         parser.error("--checkpoint-every must divide --steps, so that the last step has a checkpoint to compare")
     return args
 
 
 def train_command(args, out):
-    words = ["train", "--model", args.model, "--n-layer", 2, "--n-head", 4, "--n-embd", 128, "--sequence-length", 64,
-             "--batch-size", 2, "--acc-steps", 2, "--iterations", args.steps, "--lr", "1e-3", "--warmup-steps", 10,
+    layers, width, length, batch = (1, 32, 16, 1) if args.tiny else (2, 128, 64, 2)
+    words = ["train", "--model", args.model, "--n-layer", layers, "--n-head", 4, "--n-embd", width, "--sequence-length", length,
+             "--batch-size", batch, "--acc-steps", 2, "--iterations", args.steps, "--lr", "1e-3", "--warmup-steps", 10,
              "--scheduler", "wsd:fraction=0.2", "--dropout", args.dropout, "--data", args.data,
              "--tokenizer", args.tokenizer, "--seed", 3, "--name", NAME, "--out", out, "--eval-interval", 15,
              "--checkpoint-every", args.checkpoint_every, "--keep-last", 3, *args.lehr_args]
+    if args.tiny:
+        words += ["--set", "eval.sequences=4", "--set", "sample.tokens=0"]
     return [str(args.lehr), *map(str, words)]
 
 

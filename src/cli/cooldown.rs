@@ -7,6 +7,7 @@ use crate::error::{Error, Result};
 use crate::schedule::{Decay, Tail, percent};
 use crate::train::RunConfig;
 use crate::train::branch::{self, BranchPoint, Cooldown};
+use crate::train::device::DeviceKind;
 use crate::train::run::Run;
 use crate::train::rundir::{RUN_FILE, VAL_CURVE_FILE};
 use serde_json::json;
@@ -56,6 +57,9 @@ pub struct Args {
     /// Where the runs go [default: beside the trunk]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
+    /// What it trains on; auto: the first NVIDIA GPU that can be used, or else the processor [default: the trunk's]
+    #[arg(long, value_name = "DEVICE")]
+    device: Option<DeviceKind>,
     /// Steps between evaluations [default: the trunk's]
     #[arg(long, value_name = "STEPS")]
     eval_interval: Option<u64>,
@@ -151,6 +155,10 @@ fn plan(args: &Args) -> Result<Vec<Planned>> {
             "a cooldown needs a length: --fraction 0.2 (of the run that ends with it), or --steps N",
         ));
     }
+    let mut device = args.device;
+    if let Some(notice) = device.as_mut().and_then(DeviceKind::resolve) {
+        eprintln!("note  {notice}");
+    }
     let mut planned: Vec<Planned> = Vec::new();
     for point in points(&args.from)? {
         for steps in lengths(args, &point)? {
@@ -161,6 +169,7 @@ fn plan(args: &Args) -> Result<Vec<Planned>> {
                 };
                 let mut config = point.config(&cooldown)?;
                 config.eval.every = args.eval_interval.unwrap_or(config.eval.every);
+                config.train.device = device.unwrap_or(config.train.device);
                 let dir = directory(args, &point, &cooldown)?;
                 planned.push(Planned {
                     point: point.clone(),
@@ -301,7 +310,7 @@ impl Planned {
     fn run(&self) -> Result<f64> {
         let mut progress = Watcher::new()?;
         let run = if self.dir.join(RUN_FILE).exists() {
-            let run = Run::resume(&self.dir, &mut progress)?;
+            let run = Run::resume(&self.dir, None, &mut progress)?;
             if run.is_finished() {
                 eprintln!("{} is finished", self.dir.display());
                 return self.logged_loss();

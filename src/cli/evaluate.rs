@@ -1,12 +1,13 @@
 //! `lehr evaluate`.
 
 use super::format::thousands;
-use crate::engine::{Engine, Precision};
 use crate::error::{Error, Result};
 use crate::files;
 use crate::model::hf::{self, Floats};
 use crate::text::dataset::Dataset;
 use crate::text::store::TokenStore;
+use crate::train::config::Dtype;
+use crate::train::device::DeviceKind;
 use crate::train::evaluate::HeldOut;
 use crate::train::load::{self, Loaded};
 use crate::train::setup::check_same_tokenizer;
@@ -47,6 +48,12 @@ pub struct Args {
     /// Windows at a time
     #[arg(long, default_value_t = 8)]
     batch_size: usize,
+    /// What it runs on; auto: the first NVIDIA GPU that can be used, or else the processor
+    #[arg(long, value_name = "DEVICE", default_value_t)]
+    device: DeviceKind,
+    /// What products are computed in, as in training
+    #[arg(long, value_name = "DTYPE", default_value_t)]
+    dtype: Dtype,
     /// Prints one JSON object
     #[arg(long)]
     json: bool,
@@ -89,7 +96,12 @@ pub fn run(args: Args) -> Result<()> {
     let window = wanted.min(store.len().saturating_sub(1).max(1) as usize);
     let token_bytes = loaded.tokenizer.as_ref().map(|t| t.token_bytes());
     let held_out = HeldOut::new(store, window, args.batch_size, args.sequences, token_bytes)?;
-    let mut engine = Engine::new(&loaded.config, loaded.params, Precision::F32, false);
+    let (mut device, mut dtype) = (args.device, args.dtype);
+    let device_chosen = device.resolve();
+    for notice in device_chosen.into_iter().chain(dtype.resolve(device)) {
+        eprintln!("note  {notice}");
+    }
+    let mut engine = device.engine(&loaded.config, loaded.params, dtype, false)?;
     let found = held_out.evaluate(&mut engine)?;
     if args.json {
         let value = json!({

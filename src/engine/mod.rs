@@ -228,14 +228,27 @@ impl Engine {
         let gib = |bytes: usize| bytes as f64 / f64::from(1 << 30);
         let advice = match fits {
             0 => {
-                "not even one fits; take a smaller model, --recompute, or --dtype bf16".to_string()
+                let mut advice = "not even one fits; take a smaller model".to_string();
+                if !self.recompute {
+                    advice += ", or --recompute";
+                }
+                if self.precision == Precision::F32 {
+                    advice += ", or --dtype bf16";
+                }
+                advice
             }
             fits => format!(
-                "{fits} would fit: --batch-size {fits} with more --acc-steps, or --recompute"
+                "{fits} would fit: --batch-size {fits} with more --acc-steps{}",
+                if self.recompute {
+                    ""
+                } else {
+                    ", or --recompute"
+                }
             ),
         };
         Err(Error::input(format!(
-            "micro-batches of {rows} sequences of {positions} tokens take {:.2} GiB of the GPU's memory, of which {:.2} are free; {advice}",
+            "micro-batches of {rows} {} of {positions} tokens take {:.2} GiB of the GPU's memory, of which {:.2} are free; {advice}",
+            if rows == 1 { "sequence" } else { "sequences" },
             gib(needed),
             gib(room)
         )))

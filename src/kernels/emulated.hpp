@@ -52,6 +52,9 @@ struct Fibre {
     ucontext_t start;
     jmp_buf here;
     bool begun = false, done = false;
+    // At the barrier that has this number.
+    bool waits = false;
+    unsigned turn = 0;
     Index thread;
 };
 
@@ -64,7 +67,8 @@ static char *dynamic_shared;
 static Fibre *current;
 static jmp_buf scheduler;
 static unsigned barrier_turn, waiting, alive;
-// 0: as they are numbered; 1: the other way round; otherwise shuffled, each time differently.
+// Who has a turn. 0: threads as they are numbered, all of a block side by side. 1 and 2: one warp goes as far as a barrier lets
+// it before another moves, the last one first, or the first. Otherwise shuffled, each time differently.
 static u32 order;
 static u64 shuffle_state;
 static std::vector<u32> turns, block_turns;
@@ -87,12 +91,14 @@ static void enter() {
 }
 
 static void barrier_all() {
-    unsigned turn = barrier_turn;
+    current->turn = barrier_turn;
+    current->waits = true;
     if (++waiting == alive) {
         waiting = 0;
         barrier_turn++;
     }
-    while (turn == barrier_turn) yield();
+    while (current->turn == barrier_turn) yield();
+    current->waits = false;
 }
 
 // `work` sees what every lane of the warp left, and gives each its own.
@@ -113,13 +119,35 @@ static Out together(const In &in, Work work) {
     return out;
 }
 
+static u32 shuffled(u32 below) {
+    shuffle_state = shuffle_state * 6364136223846793005u + 1442695040888963407u;
+    return (shuffle_state >> 33) % below;
+}
+
 static void arrange(std::vector<u32> &turns, u32 count) {
     turns.resize(count);
     for (u32 i = 0; i < count; i++) turns[i] = order == 1 ? count - 1 - i : i;
-    for (u32 i = count; order > 1 && i > 1; i--) {
-        shuffle_state = shuffle_state * 6364136223846793005u + 1442695040888963407u;
-        std::swap(turns[i - 1], turns[(shuffle_state >> 33) % i]);
+    for (u32 i = count; order > 2 && i > 1; i--) std::swap(turns[i - 1], turns[shuffled(i)]);
+}
+
+// Gives each of these threads a turn; whether any of them could use it.
+static bool go_on(u32 first, u32 count) {
+    static std::vector<u32> turns;
+    static u32 i, from, moved;
+    arrange(turns, count);
+    from = first;
+    moved = 0;
+    for (i = 0; i < count; i++) {
+        current = &fibres[from + turns[i]];
+        if (current->done || (current->waits && current->turn == barrier_turn)) continue;
+        moved++;
+        if (!_setjmp(scheduler)) {
+            if (current->begun) _longjmp(current->here, 1);
+            current->begun = true;
+            setcontext(&current->start);
+        }
     }
+    return moved > 0;
 }
 
 static void run_block(u32 threads) {
@@ -137,17 +165,14 @@ static void run_block(u32 threads) {
         f.start.uc_link = nullptr;
         makecontext(&f.start, enter, 0);
     }
-    static u32 i;
     while (alive) {
-        arrange(turns, threads);
-        for (i = 0; i < threads; i++) {
-            current = &fibres[turns[i]];
-            if (current->done) continue;
-            if (!_setjmp(scheduler)) {
-                if (current->begun) _longjmp(current->here, 1);
-                current->begun = true;
-                setcontext(&current->start);
-            }
+        if (order == 1 || order == 2) {
+            arrange(turns, threads / LANES);
+            for (u32 warp : turns)
+                while (go_on(warp * LANES, LANES)) {
+                }
+        } else {
+            go_on(0, threads);
         }
     }
 }
@@ -294,7 +319,8 @@ DEVICE void multiply(float sum[4], const u32 a[4], u32 b0, u32 b1) {
     memcpy(sum, s.at, 16);
 }
 
-// Copies that are under way land when they are waited for and not before, so that a kernel that does not wait is found out.
+// Copies that are under way land when they are waited for and not before, so that a kernel that does not wait is found out;
+// in other orders they land at once, so that one is found out that copies to where others still read, or some do.
 struct Copy {
     void *to;
     size_t bytes;
@@ -317,6 +343,10 @@ DEVICE Copies &own_copies() {
 static inline void begin_copy(void *to, const void *from, size_t bytes, bool wanted) {
     Copy c = {to, bytes, {}};
     if (wanted) memcpy(c.chunk, from, bytes);
+    if (emulated::order == 1 || emulated::order == 2 || (emulated::order > 2 && emulated::shuffled(2))) {
+        memcpy(to, c.chunk, bytes);
+        return;
+    }
     own_copies().open.push_back(c);
 }
 

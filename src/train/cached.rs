@@ -82,7 +82,7 @@ pub fn finish(
     stop: &AtomicBool,
 ) -> Result<()> {
     let mut run = match state(dir, 0) {
-        State::Begun(_) | State::Finished => Run::resume(dir, progress)?,
+        State::Begun(_) | State::Finished => Run::resume(dir, None, progress)?,
         State::New => start(progress)?,
     };
     if !run.is_finished() {

@@ -46,7 +46,12 @@ impl DeviceKind {
         }
         let (kind, notice) = match usable() {
             Ok(name) => (DeviceKind::Cuda, format!("device auto: {name}")),
-            Err(why) => (DeviceKind::Cpu, format!("device auto: cpu; {why}")),
+            Err(why) => {
+                let why = why.to_string();
+                // That is what is done here.
+                let why = why.trim_end_matches("; give --device cpu");
+                (DeviceKind::Cpu, format!("device auto: cpu; {why}"))
+            }
         };
         *self = kind;
         Some(notice)
@@ -98,7 +103,7 @@ fn open(_: &ModelConfig, _: Precision, _: bool) -> Result<Box<dyn Device>> {
 fn metal() -> Result<candle_core::Device> {
     crate::ops::metal::device().map_err(|why| {
         Error::input(format!(
-            "there is no GPU that Metal can use: {why}; train with --device cpu"
+            "there is no GPU that Metal can use: {why}; give --device cpu"
         ))
     })
 }

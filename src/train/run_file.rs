@@ -2,6 +2,7 @@
 
 use super::branch::BranchPoint;
 use super::config::RunConfig;
+use super::device::DeviceKind;
 use super::setup::Source;
 use super::trainer::Trainer;
 use crate::error::{Error, Result};
@@ -45,16 +46,20 @@ pub(super) fn write(
     path: &Path,
     config: &RunConfig,
     origin: &Origin,
-    trainer: &Trainer,
+    trainer: &mut Trainer,
     source: &Source,
 ) -> Result<()> {
+    let gpu = (trainer.engine().cuda()).map(|device| device.name().to_string());
     let model = trainer.model_config();
     let per_token = ForwardFlops::train_per_token(model, config.train.sequence_length);
     let tokens = config.tokens_per_step() * config.train.iterations;
     let mut run = toml::Table::new();
     let mut put = |key: &str, value: toml::Value| run.insert(key.to_string(), value);
     put("lehr_version", env!("CARGO_PKG_VERSION").into());
-    put("device", "cpu".into());
+    put("device", config.train.device.to_string().into());
+    if let Some(name) = gpu {
+        put("gpu", name.into());
+    }
     put("threads", (rayon::current_num_threads() as i64).into());
     put("parameters", (ParamCount::of(model).total as i64).into());
     put("vocab_size", (model.vocab_size as i64).into());
@@ -73,6 +78,25 @@ pub(super) fn write(
     let mut table = toml::Table::new();
     table.insert("run".into(), run.into());
     table.extend(config.to_table());
+    let text = toml::to_string(&table).map_err(Error::backend)?;
+    files::write(path, text.as_bytes())
+}
+
+/// Says that from here on the run is trained on another device.
+///
+/// # Errors
+/// A file that cannot be read or written.
+pub(super) fn move_to(path: &Path, device: DeviceKind) -> Result<()> {
+    let text = std::fs::read_to_string(path).map_err(|e| Error::io("read", path, e))?;
+    let bad = |e: toml::de::Error| Error::corrupt(path, e.message().to_string());
+    let mut table: toml::Table = text.parse().map_err(bad)?;
+    for section in ["run", "train"] {
+        if let Some(section) = table.get_mut(section).and_then(|s| s.as_table_mut()) {
+            section.insert("device".into(), device.to_string().into());
+            // Whose name it was.
+            section.remove("gpu");
+        }
+    }
     let text = toml::to_string(&table).map_err(Error::backend)?;
     files::write(path, text.as_bytes())
 }

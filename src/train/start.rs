@@ -4,6 +4,7 @@ use super::average::Averages;
 use super::branch::{self, BranchPoint, Departure};
 use super::checkpoint;
 use super::config::RunConfig;
+use super::device::DeviceKind;
 use super::evaluate::HeldOut;
 use super::live::{self, Live, LiveState};
 use super::load::tokenizer_file;
@@ -57,7 +58,7 @@ impl Run {
         let mut notices = Vec::new();
         notices.extend(config.train.resolve());
         // Everything that can be wrong with the input is found before the directory exists.
-        let trainer = new_trainer(&config, &source, options.init_from.as_deref())?;
+        let mut trainer = new_trainer(&config, &source, options.init_from.as_deref())?;
         let held_out = held_out(&config, &source)?;
         Loader::new(source.dataset.train().clone(), config.loader())?;
         let probes = probes::read(&config, &source.dataset.fingerprint())?;
@@ -73,7 +74,7 @@ impl Run {
             branched_from: None,
         };
         probes.keep(dir.path())?;
-        run_file::write(&dir.join(RUN_FILE), &config, &origin, &trainer, &source)?;
+        run_file::write(&dir.join(RUN_FILE), &config, &origin, &mut trainer, &source)?;
         let metrics = Metrics::open(&dir, 0)?;
         let averages = Averages::new(dir.path(), &trainer);
         notices.extend(averages.too_short(config.train.iterations));
@@ -111,7 +112,7 @@ impl Run {
         let dataset = run_file::read(&point.trunk.join(RUN_FILE))?.dataset;
         let source = reopen(dataset, &config, progress)?;
         let mut notices: Vec<String> = config.train.resolve();
-        let (trainer, point) = at_branch(&config, &source, &branched_from)?;
+        let (mut trainer, point) = at_branch(&config, &source, &branched_from)?;
         let held_out = held_out(&config, &source)?;
         let dir = RunDir::create(dir)?;
         rundir::sweep(dir.path())?;
@@ -122,7 +123,7 @@ impl Run {
         let probes = probes::kept(point.run(), &config, &source.dataset.fingerprint())?;
         probes.keep(dir.path())?;
         // First what the run is: a process that is killed after this resumes as the branch.
-        run_file::write(&dir.join(RUN_FILE), &config, &origin, &trainer, &source)?;
+        run_file::write(&dir.join(RUN_FILE), &config, &origin, &mut trainer, &source)?;
         let averages = branch::fill(&dir, &point, &trainer, &mut notices)?;
         let metrics = Metrics::open(&dir, trainer.completed())?;
         let law = live(dir.path(), &config, &trainer, &probes, None)?;
@@ -143,12 +144,16 @@ impl Run {
     }
 
     /// Takes up the run in `dir` at its newest whole checkpoint, or from the start if nothing has
-    /// been saved.
+    /// been saved; on another device than before, if one is given.
     ///
     /// # Errors
     /// The directory holds no run or a live process holds it; `run.toml` or the data set differ
     /// from what the checkpoint was trained with, by name; no checkpoint is whole.
-    pub fn resume(dir: &Path, progress: &mut dyn Progress) -> Result<Run> {
+    pub fn resume(
+        dir: &Path,
+        device: Option<DeviceKind>,
+        progress: &mut dyn Progress,
+    ) -> Result<Run> {
         let dir = RunDir::open(dir)?;
         rundir::sweep(dir.path())?;
         let run_file::RunFile {
@@ -165,6 +170,8 @@ impl Run {
             check_data(&was, &source)?;
         }
         let mut notices = Vec::new();
+        let was = config.train.device;
+        config.train.device = device.unwrap_or(was);
         notices.extend(config.train.resolve());
         // A branch has a checkpoint of its own as soon as it has begun: its trunk may go.
         let only_begun = newest.is_none() && origin.branched_from.is_some();
@@ -181,7 +188,16 @@ impl Run {
             }
             (Some(newest), _) => {
                 let state = &newest.state;
-                let differences = config.differences(&state.config);
+                let mut then = state.config.clone();
+                // Weights and moments are no device's.
+                let moved = std::mem::replace(&mut then.train.device, config.train.device);
+                if moved != config.train.device {
+                    notices.push(format!(
+                        "trained on {moved} up to step {} and on {} from there on; the bits are those of neither alone",
+                        state.step, config.train.device
+                    ));
+                }
+                let differences = config.differences(&then);
                 if !differences.is_empty() {
                     return Err(Error::input(format!(
                         "{} and the checkpoint at step {} disagree: {}; set them back, or start another run",
@@ -216,6 +232,9 @@ impl Run {
                 (trainer, averages, newest.state.law)
             }
         };
+        if config.train.device != was {
+            run_file::move_to(&dir.join(RUN_FILE), config.train.device)?;
+        }
         // A process that was killed between its last save and this left one checkpoint too many.
         checkpoint::retain(dir.path(), &config.checkpoint)?;
         let metrics = Metrics::open(&dir, trainer.completed())?;

@@ -34,6 +34,59 @@ fn auto_trains_on_the_processor_says_why_and_is_the_same_run() {
     assert_eq!(configuration("auto"), configuration("plain"));
 }
 
+#[cfg(not(feature = "cuda"))]
+#[test]
+fn a_run_that_cannot_be_moved_stays_where_it_is() {
+    let place = Place::new();
+    place
+        .train("a", &["--iterations", "4", "--checkpoint-every", "2"])
+        .assert()
+        .success();
+    let run = place.run("a");
+    std::fs::remove_dir_all(run.join("step-00000004")).unwrap();
+    let before = std::fs::read_to_string(run.join("run.toml")).unwrap();
+    let dir = run.to_str().unwrap();
+    let error = place.refused(place.lehr(&["resume", dir, "--device", "cuda"]));
+    assert!(error.contains("built without CUDA"), "{error}");
+    let from = format!("{dir}@2");
+    let cooldown = ["cooldown", "--from", &from, "--steps", "2"];
+    let error = place.refused(place.lehr(&[&cooldown[..], &["--device", "cuda"]].concat()));
+    assert!(error.contains("built without CUDA"), "{error}");
+    let after = std::fs::read_to_string(run.join("run.toml")).unwrap();
+    assert_eq!(before, after);
+    place
+        .lehr(&["resume", dir, "--device", "auto"])
+        .assert()
+        .success();
+    place
+        .lehr(&[&cooldown[..], &["--device", "cpu"]].concat())
+        .assert()
+        .success();
+}
+
+#[test]
+fn bf16_evaluates_near_f32() {
+    let place = Place::new();
+    place.train("a", &["--iterations", "4"]).assert().success();
+    let run = place.run("a");
+    let loss = |dtype: &str| {
+        let words = [
+            "evaluate",
+            run.to_str().unwrap(),
+            "--json",
+            "--dtype",
+            dtype,
+        ];
+        let said = place.lehr(&words).output().unwrap();
+        assert!(said.status.success(), "{said:?}");
+        let found: serde_json::Value = serde_json::from_slice(&said.stdout).unwrap();
+        found["loss"].as_f64().unwrap()
+    };
+    let (rounded, exact) = (loss("bf16"), loss("f32"));
+    assert!((rounded - exact).abs() < 1e-2, "{rounded} {exact}");
+    assert!(rounded != exact);
+}
+
 #[test]
 fn tf32_is_cudas() {
     let place = Place::new();

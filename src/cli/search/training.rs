@@ -224,7 +224,7 @@ impl Oracle for Training {
         let mut progress = Watcher::new()?;
         // A run that a killed process left behind goes on, and a finished one is evaluated again.
         let run = match dir.join(RUN_FILE).exists() {
-            true => Run::resume(&dir, &mut progress),
+            true => Run::resume(&dir, None, &mut progress),
             false => {
                 let config = self.config(query)?;
                 Run::start(&dir, config, &StartOptions::default(), &mut progress)

@@ -57,10 +57,12 @@ impl Driver {
                 .map_err(|e| failed("load the kernels, which an older driver may not take,", &e))?;
             (stream, module)
         };
-        let blas = Blas::new(stream, tf32)?;
         let mut ledger = Ledger::default();
-        let (at, bytes) = blas.workspace();
-        ledger.took(at, bytes);
+        // SAFETY: a context is current; nothing reads what it has not written there.
+        let workspace = unsafe { result::malloc_sync(blas::WORKSPACE) };
+        let workspace = Address(workspace.map_err(|e| no_room(&name, blas::WORKSPACE, &e))?);
+        ledger.took(workspace, blas::WORKSPACE);
+        let blas = Blas::new(stream, workspace, tf32)?;
         Ok(Driver {
             name,
             device,
@@ -258,7 +260,7 @@ fn first() -> Result<(sys::CUdevice, String, (i32, i32))> {
     };
     if count == 0 {
         return Err(Error::input(
-            "there is no GPU that CUDA can see (look at CUDA_VISIBLE_DEVICES); train with --device cpu",
+            "there is no GPU that CUDA can see (look at CUDA_VISIBLE_DEVICES); give --device cpu",
         ));
     }
     let device = result::device::get(0).map_err(|e| failed("open the GPU", &e))?;
@@ -266,7 +268,7 @@ fn first() -> Result<(sys::CUdevice, String, (i32, i32))> {
     let capability = capability(device)?;
     if capability < OLDEST {
         return Err(Error::input(format!(
-            "{name} has compute capability {}.{}, and the kernels take {}.{} or newer; train with --device cpu",
+            "{name} has compute capability {}.{}, and the kernels take {}.{} or newer; give --device cpu",
             capability.0, capability.1, OLDEST.0, OLDEST.1
         )));
     }
@@ -293,7 +295,7 @@ fn no_room(name: &str, bytes: usize, e: &result::DriverError) -> Error {
     let gib = |bytes: usize| bytes as f64 / f64::from(1 << 30);
     let (free, total) = result::mem_get_info().unwrap_or_default();
     Error::input(format!(
-        "{name} has no room for {:.2} GiB more: {:.2} of its {:.1} GiB are free; take smaller --batch-size with more --grad-accumulation, --recompute, or --dtype bf16",
+        "{name} has no room for {:.2} GiB more: {:.2} of its {:.1} GiB are free; take a smaller --batch-size with more --acc-steps, --recompute, --dtype bf16, or a smaller model",
         gib(bytes),
         gib(free),
         gib(total)

@@ -157,10 +157,12 @@ fn bits_do_not_depend_on_which_thread_comes_first() {
             let scalars = [stepped.loss, stepped.grad_norm].map(f64::to_bits);
             (scalars, bits(gradients), bits(weights))
         });
-        assert!(
-            after[0] == after[1] && after[0] == after[2],
-            "{family:?} {precision:?}"
-        );
+        for (other, order) in after[1..].iter().zip(&ORDERS[1..]) {
+            assert!(
+                after[0] == *other,
+                "{family:?} {precision:?}, order {order}"
+            );
+        }
     }
 }
 

@@ -106,7 +106,7 @@ fn pipeline(device: &MetalDevice, kernel: &'static str) -> Result<ComputePipelin
     if lanes != SIMD || pipeline.max_total_threads_per_threadgroup() < THREADS {
         bail!(
             "this GPU runs {lanes} threads together, {} in a group; the kernels are made for {SIMD} and {THREADS}, which \
-             Apple's own GPUs have: train with --device cpu",
+             Apple's own GPUs have: give --device cpu",
             pipeline.max_total_threads_per_threadgroup()
         );
     }

@@ -127,11 +127,16 @@ fn from_text(text: String) -> Facts {
         })
     });
     let machine = word("run", "device").map(|device| {
-        let threads = whole("run", "threads").map(|n| match n {
-            1 => "1 thread".to_string(),
-            n => format!("{n} threads"),
-        });
-        let parts = [Some(device), threads, word("train", "dtype")];
+        let threads = || {
+            whole("run", "threads").map(|n| match n {
+                1 => "1 thread".to_string(),
+                n => format!("{n} threads"),
+            })
+        };
+        let parts = match word("run", "gpu") {
+            Some(gpu) => [Some(gpu), None, word("train", "dtype")],
+            None => [Some(device), threads(), word("train", "dtype")],
+        };
         parts.into_iter().flatten().collect::<Vec<_>>().join(", ")
     });
     let at = get("run", "branched_at").and_then(Value::as_integer);

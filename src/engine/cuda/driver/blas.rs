@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::ffi::c_void;
 
 /// What cuBLASLt may use beside the operands: what NVIDIA recommends for Hopper.
-const WORKSPACE: usize = 32 << 20;
+pub const WORKSPACE: usize = 32 << 20;
 
 /// A product without its addresses.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -53,7 +53,7 @@ impl Drop for Form {
 pub struct Blas {
     handle: sys::cublasLtHandle_t,
     stream: CUstream,
-    workspace: u64,
+    workspace: Address,
     /// Whether f32 is rounded to TF32 on its way into products.
     tf32: bool,
     /// `None`: cuBLASLt does not take it.
@@ -61,22 +61,15 @@ pub struct Blas {
 }
 
 impl Blas {
-    pub fn new(stream: CUstream, tf32: bool) -> Result<Blas> {
-        // SAFETY: a context is current.
-        let workspace = unsafe { cudarc::driver::result::malloc_sync(WORKSPACE) };
+    /// With [`WORKSPACE`] bytes of the device, which stay whose they are.
+    pub fn new(stream: CUstream, workspace: Address, tf32: bool) -> Result<Blas> {
         Ok(Blas {
             handle: result::create_handle().map_err(|e| failed("begin", &e))?,
             stream,
-            workspace: workspace
-                .map_err(|e| Error::backend(format!("no room for cuBLASLt's workspace: {e:?}")))?,
+            workspace,
             tf32,
             plans: HashMap::new(),
         })
-    }
-
-    /// Where it is, and how many bytes.
-    pub fn workspace(&self) -> (Address, usize) {
-        (Address(self.workspace), WORKSPACE)
     }
 
     /// Whether there is a way to multiply this.
@@ -118,7 +111,7 @@ impl Blas {
                 p.d.0 as *mut c_void,
                 d,
                 &plan.algorithm,
-                self.workspace as *mut c_void,
+                self.workspace.0 as *mut c_void,
                 WORKSPACE,
                 self.stream.cast(),
             )
@@ -220,7 +213,7 @@ impl Blas {
         }
     }
 
-    /// Gives back all but the workspace.
+    /// Gives back what it made.
     ///
     /// # Safety
     /// Nothing is under way, and nothing is multiplied any more.

@@ -12,7 +12,7 @@ pub fn find() -> Result<()> {
     let there = unsafe { cudarc::driver::sys::is_culib_present() };
     if !there {
         return Err(Error::input(
-            "there is no NVIDIA driver here (libcuda.so.1 was not found); train with --device cpu",
+            "there is no NVIDIA driver here (libcuda.so.1 was not found); give --device cpu",
         ));
     }
     compiler()?;
