@@ -53,7 +53,7 @@ static std::vector<std::string> kernels(const std::string &text) {
 
 API nvrtcCompileProgram(void *handle, int count, const char *const *options) {
     Compiled *program = (Compiled *)handle;
-    const std::set<std::string> known = {"sm_80", "sm_86", "sm_89", "sm_90"};
+    const std::set<std::string> known = {"sm_75", "sm_80", "sm_86", "sm_87", "sm_88", "sm_89", "sm_90", "sm_100", "sm_103", "sm_110", "sm_120", "sm_121"};
     std::string all = "#define EMULATED\n", architecture;
     for (int i = 0; i < count; i++) {
         std::string option = options[i];

@@ -19,7 +19,7 @@ struct Block {
 };
 
 struct Function {
-    void (*run)(const uint32_t *, uint32_t, uint32_t, void **);
+    void (*run)(const uint32_t *, uint32_t, uint32_t, uint32_t, void **);
     // Bytes of each parameter, 0 behind the last.
     const size_t *(*parameters)();
     uint32_t shared = 48 << 10;
@@ -91,6 +91,14 @@ Result enqueue(void *handle, std::function<void()> task) {
     return SUCCESS;
 }
 
+// Bytes of shared memory that a block may ask for, by the programming guide's table of compute capabilities.
+static int block_shared() {
+    std::string capability = setting("CAPABILITY", "9.0");
+    if (capability == "8.0" || capability == "8.7") return 163 << 10;
+    if (capability == "8.6" || capability == "8.9" || capability.substr(0, 3) == "12.") return 99 << 10;
+    return capability == "7.5" ? 64 << 10 : 227 << 10;
+}
+
 API cuInit(unsigned flags) {
     LOCKED;
     const char *visible = getenv("CUDA_VISIBLE_DEVICES");
@@ -125,6 +133,9 @@ API cuDeviceGetAttribute(int *value, int attribute, int) {
     case 76: // COMPUTE_CAPABILITY_MINOR
         *value = atoi(capability.c_str() + dot + 1);
         return SUCCESS;
+    case 97: // MAX_SHARED_MEMORY_PER_BLOCK_OPTIN
+        *value = block_shared();
+        return SUCCESS;
     }
     return INVALID_VALUE;
 }
@@ -139,8 +150,7 @@ API cuDevicePrimaryCtxRetain(void **context, int) {
 API cuDevicePrimaryCtxRelease_v2(int) {
     LOCKED;
     if (contexts == 0) return INVALID_CONTEXT;
-    // With the last one goes whatever was left in it.
-    if (--contexts == 0 && (!blocks.empty() || !streams.empty())) wrong("%zu allocations and %zu streams were left behind", blocks.size(), streams.size());
+    contexts--;
     return SUCCESS;
 }
 
@@ -182,6 +192,8 @@ API cuStreamDestroy_v2(void *handle) {
     if (!streams.erase(stream)) wrong("a stream that is none");
     finish(stream);
     delete stream;
+    // Everything is somebody's, and this was the last one.
+    if (streams.empty() && !blocks.empty()) wrong("%zu allocations were left behind", blocks.size());
     return SUCCESS;
 }
 
@@ -327,8 +339,8 @@ API cuModuleGetFunction(void **function, void *handle, const char *name) {
 }
 
 API cuFuncSetAttribute(void *function, int attribute, int value) {
-    // MAX_DYNAMIC_SHARED_SIZE_BYTES; a block of Hopper's may have 227 KiB.
-    if (attribute != 8 || value < 0 || value > 227 << 10) return INVALID_VALUE;
+    // MAX_DYNAMIC_SHARED_SIZE_BYTES
+    if (attribute != 8 || value < 0 || value > block_shared()) return INVALID_VALUE;
     ((Function *)function)->shared = value;
     return SUCCESS;
 }
@@ -349,7 +361,7 @@ API cuLaunchKernel(void *handle, unsigned x, unsigned y, unsigned z, unsigned th
         std::vector<void *> pointers;
         for (auto &copy : copies) pointers.push_back(copy.data());
         const uint32_t grid[3] = {x, y, z};
-        run(grid, threads, shared, pointers.data());
+        run(grid, threads, shared, pointers.size(), pointers.data());
     });
 }
 

@@ -76,6 +76,8 @@ struct Planned {
     point: BranchPoint,
     cooldown: Cooldown,
     config: RunConfig,
+    /// If one was asked for.
+    device: Option<DeviceKind>,
     dir: PathBuf,
 }
 
@@ -170,11 +172,13 @@ fn plan(args: &Args) -> Result<Vec<Planned>> {
                 let mut config = point.config(&cooldown)?;
                 config.eval.every = args.eval_interval.unwrap_or(config.eval.every);
                 config.train.device = device.unwrap_or(config.train.device);
+                config.train.dtype = config.train.dtype.moved_to(config.train.device);
                 let dir = directory(args, &point, &cooldown)?;
                 planned.push(Planned {
                     point: point.clone(),
                     cooldown,
                     config,
+                    device,
                     dir,
                 });
             }
@@ -310,7 +314,7 @@ impl Planned {
     fn run(&self) -> Result<f64> {
         let mut progress = Watcher::new()?;
         let run = if self.dir.join(RUN_FILE).exists() {
-            let run = Run::resume(&self.dir, None, &mut progress)?;
+            let run = Run::resume(&self.dir, self.device, &mut progress)?;
             if run.is_finished() {
                 eprintln!("{} is finished", self.dir.display());
                 return self.logged_loss();

@@ -36,8 +36,8 @@ pub struct Args {
     /// Token ids
     #[arg(long, value_name = "ID,ID,…", value_delimiter = ',', group = "what")]
     tokens: Option<Vec<u32>>,
-    /// With --tokens: writes their logits, f32 [tokens, vocabulary], as safetensors, and no more
-    #[arg(long, value_name = "FILE", requires = "tokens")]
+    /// With --tokens: writes their logits, f32 [tokens, vocabulary], as safetensors, and no more; on the processor
+    #[arg(long, value_name = "FILE", requires = "tokens", conflicts_with_all = ["device", "dtype"])]
     logits: Option<PathBuf>,
     /// Windows evaluated, from the beginning; 0: all
     #[arg(long, default_value_t = 0)]

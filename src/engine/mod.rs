@@ -242,7 +242,7 @@ impl Engine {
                 if self.recompute {
                     ""
                 } else {
-                    ", or --recompute"
+                    ", or --recompute (recompute = true in the run.toml of a run that goes on)"
                 }
             ),
         };

@@ -42,6 +42,7 @@ const size_t STACK = 256 << 10;
 
 // What the lanes of a warp do together: each leaves its part, the last one does the work for all.
 struct Together {
+    const void *site = nullptr;
     int arrived = 0;
     unsigned turn = 0;
     const void *in[LANES];
@@ -67,6 +68,8 @@ static char *dynamic_shared;
 static Fibre *current;
 static jmp_buf scheduler;
 static unsigned barrier_turn, waiting, alive;
+// Whatever a thread does but wait.
+static u64 progress;
 // Who has a turn. 0: threads as they are numbered, all of a block side by side. 1 and 2: one warp goes as far as a barrier lets
 // it before another moves, the last one first, or the first. Otherwise shuffled, each time differently.
 static u32 order;
@@ -75,6 +78,11 @@ static std::vector<u32> turns, block_turns;
 static void (*body)(void *);
 static void *body_arguments;
 
+[[noreturn]] static void stuck(const char *how) {
+    fprintf(stderr, "emulated kernel: %s\n", how);
+    abort();
+}
+
 static void yield() {
     if (!_setjmp(current->here)) _longjmp(scheduler, 1);
 }
@@ -82,6 +90,7 @@ static void yield() {
 static void enter() {
     body(body_arguments);
     current->done = true;
+    progress++;
     alive--;
     if (alive && waiting == alive) {
         waiting = 0;
@@ -93,11 +102,14 @@ static void enter() {
 static void barrier_all() {
     current->turn = barrier_turn;
     current->waits = true;
+    progress++;
     if (++waiting == alive) {
         waiting = 0;
         barrier_turn++;
     }
-    while (current->turn == barrier_turn) yield();
+    // The last one too: whoever is first after a barrier is the order's to say.
+    do yield();
+    while (current->turn == barrier_turn);
     current->waits = false;
 }
 
@@ -107,6 +119,10 @@ static Out together(const In &in, Work work) {
     Out out;
     u32 index = current->thread.x;
     Together &warp = warps[index / LANES];
+    static char here;
+    if (warp.arrived && warp.site != &here) stuck("lanes of a warp do different things together");
+    warp.site = &here;
+    progress++;
     warp.in[index % LANES] = &in;
     warp.out[index % LANES] = &out;
     unsigned turn = warp.turn;
@@ -130,14 +146,18 @@ static void arrange(std::vector<u32> &turns, u32 count) {
     for (u32 i = count; order > 2 && i > 1; i--) std::swap(turns[i - 1], turns[shuffled(i)]);
 }
 
-// Gives each of these threads a turn; whether any of them could use it.
+// Gives each of these threads a turn, until all are done or at a barrier, or one opens; whether any of them could use it.
 static bool go_on(u32 first, u32 count) {
     static std::vector<u32> turns;
     static u32 i, from, moved;
+    static unsigned before;
+    static u64 progress_before;
     arrange(turns, count);
     from = first;
     moved = 0;
-    for (i = 0; i < count; i++) {
+    before = barrier_turn;
+    progress_before = progress;
+    for (i = 0; i < count && before == barrier_turn; i++) {
         current = &fibres[from + turns[i]];
         if (current->done || (current->waits && current->turn == barrier_turn)) continue;
         moved++;
@@ -147,6 +167,7 @@ static bool go_on(u32 first, u32 count) {
             setcontext(&current->start);
         }
     }
+    if (moved && progress == progress_before) stuck("lanes of a warp wait for others that never come");
     return moved > 0;
 }
 
@@ -168,8 +189,9 @@ static void run_block(u32 threads) {
     while (alive) {
         if (order == 1 || order == 2) {
             arrange(turns, threads / LANES);
-            for (u32 warp : turns)
-                while (go_on(warp * LANES, LANES)) {
+            unsigned before = barrier_turn;
+            for (u32 i = 0; i < turns.size() && before == barrier_turn; i++)
+                while (before == barrier_turn && go_on(turns[i] * LANES, LANES)) {
                 }
         } else {
             go_on(0, threads);
@@ -183,7 +205,8 @@ static void call(void (*kernel)(A...), void **arguments, std::index_sequence<I..
 }
 
 template <typename... A>
-static void launch(void (*kernel)(A...), const u32 *blocks, u32 threads, u32 shared, void **arguments) {
+static void launch(void (*kernel)(A...), const u32 *blocks, u32 threads, u32 shared, u32 count, void **arguments) {
+    if (count != sizeof...(A)) stuck("launched with more or fewer arguments than it has");
     struct Call {
         void (*kernel)(A...);
         void **arguments;
@@ -219,8 +242,8 @@ extern "C" void emulate_in_order(u32 order) {
 
 // A kernel that can be launched by name from outside.
 #define EXPORT(name)                                                                                                          \
-    extern "C" void launch_##name(const u32 *blocks, u32 threads, u32 shared, void **arguments) {                             \
-        emulated::launch(name, blocks, threads, shared, arguments);                                                           \
+    extern "C" void launch_##name(const u32 *blocks, u32 threads, u32 shared, u32 count, void **arguments) {                  \
+        emulated::launch(name, blocks, threads, shared, count, arguments);                                                    \
     }
 
 DEVICE u32 bits_of(float x) {

@@ -81,6 +81,9 @@ impl BranchPoint {
         }
         config.law.redesign.clear();
         config.law.stop_when.clear();
+        // Where the trunk is now, if it has been moved.
+        config.train.device = run_file::read(&trunk.join(RUN_FILE))?.config.train.device;
+        config.train.dtype = config.train.dtype.moved_to(config.train.device);
         Ok(BranchPoint {
             trunk: trunk.to_path_buf(),
             at,
@@ -261,7 +264,11 @@ pub fn differs(dir: &Path, point: &BranchPoint, config: &RunConfig) -> Result<Op
         }
         None => return Ok(Some("no branch".into())),
     }
-    let difference = config.differences(&there.config).into_iter().next();
+    // A branch that has been moved is the same branch.
+    let mut asked = config.clone();
+    asked.train.device = there.config.train.device;
+    asked.train.dtype = asked.train.dtype.moved_to(asked.train.device);
+    let difference = asked.differences(&there.config).into_iter().next();
     Ok(difference.map(|d| d.replace(" is ", " is asked for as ")))
 }
 

@@ -130,6 +130,15 @@ impl std::fmt::Display for Dtype {
 }
 
 impl Dtype {
+    /// What a run of this goes on in when it is moved: weights and moments are f32 everywhere, and not every device rounds.
+    pub fn moved_to(self, device: DeviceKind) -> Dtype {
+        match self {
+            Dtype::Tf32 if device != DeviceKind::Cuda => Dtype::F32,
+            Dtype::Bf16 if device == DeviceKind::Metal => Dtype::F32,
+            other => other,
+        }
+    }
+
     /// Settles `auto` for a device that is settled; what the user should know about the choice.
     pub fn resolve(&mut self, device: DeviceKind) -> Option<String> {
         if device == DeviceKind::Metal {

@@ -454,13 +454,11 @@ impl Run {
     fn gpu(&mut self) -> Option<Gpu> {
         let t = &self.trainer.config().train;
         let (rows, positions) = (t.batch_size, t.sequence_length);
+        let name = self.trainer.gpu()?;
         let engine = self.trainer.engine();
         let will_take = engine.will_take(rows, positions);
-        let device = engine.cuda()?;
-        let total = device.taken().total;
-        Some(Gpu {
-            name: device.name().to_string(),
-            memory: will_take.zip(total),
-        })
+        let total = engine.cuda()?.taken().total;
+        let memory = will_take.zip(total);
+        Some(Gpu { name, memory })
     }
 }

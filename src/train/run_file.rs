@@ -1,7 +1,7 @@
 //! `run.toml`: what was run.
 
 use super::branch::BranchPoint;
-use super::config::RunConfig;
+use super::config::{Dtype, RunConfig};
 use super::device::DeviceKind;
 use super::setup::Source;
 use super::trainer::Trainer;
@@ -49,7 +49,7 @@ pub(super) fn write(
     trainer: &mut Trainer,
     source: &Source,
 ) -> Result<()> {
-    let gpu = (trainer.engine().cuda()).map(|device| device.name().to_string());
+    let gpu = trainer.gpu();
     let model = trainer.model_config();
     let per_token = ForwardFlops::train_per_token(model, config.train.sequence_length);
     let tokens = config.tokens_per_step() * config.train.iterations;
@@ -82,21 +82,39 @@ pub(super) fn write(
     files::write(path, text.as_bytes())
 }
 
-/// Says that from here on the run is trained on another device.
+/// Says what a run is trained on from here on.
 ///
 /// # Errors
 /// A file that cannot be read or written.
-pub(super) fn move_to(path: &Path, device: DeviceKind) -> Result<()> {
+pub(super) fn move_to(
+    path: &Path,
+    device: DeviceKind,
+    dtype: Dtype,
+    gpu: Option<&str>,
+) -> Result<()> {
     let text = std::fs::read_to_string(path).map_err(|e| Error::io("read", path, e))?;
     let bad = |e: toml::de::Error| Error::corrupt(path, e.message().to_string());
     let mut table: toml::Table = text.parse().map_err(bad)?;
-    for section in ["run", "train"] {
-        if let Some(section) = table.get_mut(section).and_then(|s| s.as_table_mut()) {
-            section.insert("device".into(), device.to_string().into());
-            // Whose name it was.
-            section.remove("gpu");
+    let mut section = |name: &str, keys: &[(&str, Option<String>)]| {
+        let Some(section) = table.get_mut(name).and_then(|s| s.as_table_mut()) else {
+            return;
+        };
+        for (key, value) in keys {
+            match value {
+                Some(value) => section.insert(key.to_string(), value.clone().into()),
+                None => section.remove(*key),
+            };
         }
-    }
+    };
+    let device = Some(device.to_string());
+    section(
+        "run",
+        &[("device", device.clone()), ("gpu", gpu.map(String::from))],
+    );
+    section(
+        "train",
+        &[("device", device), ("dtype", Some(dtype.to_string()))],
+    );
     let text = toml::to_string(&table).map_err(Error::backend)?;
     files::write(path, text.as_bytes())
 }
@@ -105,6 +123,8 @@ pub(super) fn move_to(path: &Path, device: DeviceKind) -> Result<()> {
 pub(super) struct RunFile {
     pub config: RunConfig,
     pub origin: Origin,
+    /// What it was last trained on, if that was CUDA.
+    pub gpu: Option<String>,
     /// The tokens that the run was started on.
     pub dataset: Option<PathBuf>,
     pub data_fingerprint: Option<String>,
@@ -133,6 +153,7 @@ pub(super) fn read(path: &Path) -> Result<RunFile> {
                 step,
             }),
         },
+        gpu: text_of("gpu"),
         dataset: text_of("dataset").map(PathBuf::from),
         data_fingerprint: text_of("data_fingerprint"),
     })

@@ -159,6 +159,7 @@ impl Run {
         let run_file::RunFile {
             mut config,
             origin,
+            gpu,
             dataset,
             data_fingerprint,
         } = run_file::read(&dir.join(RUN_FILE))?;
@@ -173,6 +174,14 @@ impl Run {
         let was = config.train.device;
         config.train.device = device.unwrap_or(was);
         notices.extend(config.train.resolve());
+        let dtype = config.train.dtype.moved_to(config.train.device);
+        if dtype != config.train.dtype {
+            notices.push(format!(
+                "on {} a run of {} goes on in {dtype}",
+                config.train.device, config.train.dtype
+            ));
+            config.train.dtype = dtype;
+        }
         // A branch has a checkpoint of its own as soon as it has begun: its trunk may go.
         let only_begun = newest.is_none() && origin.branched_from.is_some();
         let (trainer, averages, law) = match (newest, &origin.branched_from) {
@@ -191,6 +200,7 @@ impl Run {
                 let mut then = state.config.clone();
                 // Weights and moments are no device's.
                 let moved = std::mem::replace(&mut then.train.device, config.train.device);
+                then.train.dtype = then.train.dtype.moved_to(config.train.device);
                 if moved != config.train.device {
                     notices.push(format!(
                         "trained on {moved} up to step {} and on {} from there on; the bits are those of neither alone",
@@ -232,9 +242,6 @@ impl Run {
                 (trainer, averages, newest.state.law)
             }
         };
-        if config.train.device != was {
-            run_file::move_to(&dir.join(RUN_FILE), config.train.device)?;
-        }
         // A process that was killed between its last save and this left one checkpoint too many.
         checkpoint::retain(dir.path(), &config.checkpoint)?;
         let metrics = Metrics::open(&dir, trainer.completed())?;
@@ -254,6 +261,12 @@ impl Run {
         };
         if only_begun {
             run.save()?;
+        }
+        // Where nothing is left to do, nothing is moved.
+        let now = run.trainer.gpu();
+        if !run.is_finished() && (config.train.device != was || now != gpu) {
+            let t = &config.train;
+            run_file::move_to(&run.dir.join(RUN_FILE), t.device, t.dtype, now.as_deref())?;
         }
         Ok(run)
     }

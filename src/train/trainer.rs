@@ -111,6 +111,11 @@ impl Trainer {
         &mut self.engine
     }
 
+    /// What the CUDA device is sold as, where that is what it trains on.
+    pub fn gpu(&mut self) -> Option<String> {
+        Some(self.engine.cuda()?.name().to_string())
+    }
+
     /// Where the time of the steps went so far.
     pub fn times(&self) -> Times {
         self.engine.times()

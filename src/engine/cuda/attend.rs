@@ -6,21 +6,11 @@ use super::{Cuda, Run};
 use crate::engine::program::{Buf, Op, Sizes};
 use crate::error::{Error, Result};
 
-/// As in attention/forward.cu and backward.cu.
-const WARPS: usize = 8;
-/// Queries, or keys, that a block owns.
-const ROWS: usize = 16 * WARPS;
-const KEYS: usize = 64;
 /// Of the kernels in plain.cu.
 const PLAIN_WARPS: usize = 4;
 const DELTA_THREADS: usize = 256;
 /// Blocks in the second dimension of a launch.
 const MOST_HEADS: usize = 65_535;
-
-/// Bytes of so many rows of a head in shared memory.
-fn rows(s: &Sizes, count: usize) -> usize {
-    count * (s.head_dim + 8) * 2
-}
 
 impl Cuda {
     pub(super) fn attend(&mut self, run: &Run, op: &Op) -> Result<()> {
@@ -28,6 +18,7 @@ impl Cuda {
         let scale = 1.0 / (s.head_dim as f32).sqrt();
         let positions = s.positions as u32;
         let (heads, key_heads) = (s.batch * s.heads, s.batch * s.kv_heads);
+        let [forward, keys_back, queries_back] = self.tiles.shared(s.head_dim);
         match *op {
             Op::Attention {
                 qkv,
@@ -43,9 +34,8 @@ impl Cuda {
                     self.at(out).into(),
                     self.at(log_sums).into(),
                 ];
-                let shared = rows(&s, ROWS + 4 * KEYS);
                 let names = ("attention_forward", "plain_forward");
-                self.attention(&s, names, heads, shared, &arguments)
+                self.attention(&s, names, heads, forward, &arguments)
             }
             Op::AttentionBack {
                 qkv,
@@ -67,13 +57,10 @@ impl Cuda {
                     mask(run, site).into(),
                     self.at(dqkv).into(),
                 ];
-                let queries = if s.head_dim > 64 { 32 } else { 64 };
-                let shared = rows(&s, 2 * ROWS + 4 * queries) + 16 * queries;
                 let names = ("attention_keys_back", "plain_keys_back");
-                self.attention(&s, names, key_heads, shared, &arguments)?;
-                let shared = rows(&s, 2 * ROWS + 4 * KEYS);
+                self.attention(&s, names, key_heads, keys_back, &arguments)?;
                 let names = ("attention_queries_back", "plain_queries_back");
-                self.attention(&s, names, heads, shared, &arguments)
+                self.attention(&s, names, heads, queries_back, &arguments)
             }
             _ => unreachable!("not attention"),
         }
@@ -96,7 +83,7 @@ impl Cuda {
             )));
         }
         let (kernel, warps, each, shared) = match self.tensor_cores {
-            true => (on_tensor_cores, WARPS, ROWS, shared),
+            true => (on_tensor_cores, self.tiles.warps, self.tiles.rows(), shared),
             false => (plain, PLAIN_WARPS, PLAIN_WARPS, 0),
         };
         self.device.launch(&Launch {

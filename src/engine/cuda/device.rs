@@ -156,6 +156,9 @@ pub trait Device {
     /// What it is sold as.
     fn name(&self) -> &str;
 
+    /// Bytes that a block of a kernel may have, and that its kernels were compiled for.
+    fn shared_memory(&self) -> usize;
+
     /// As many bytes of zeros, at a multiple of 256.
     ///
     /// # Errors

@@ -7,6 +7,7 @@ mod libraries;
 
 use super::device::{Address, Device, Launch, Product};
 use super::ledger::{Ledger, Taken};
+use super::sources::Tiles;
 use crate::error::{Error, Result};
 use crate::kernels::gemm::Precision;
 use crate::model::ModelConfig;
@@ -25,7 +26,6 @@ const PLAIN_SHARED: u32 = 48 << 10;
 /// One GPU, a stream of work on it, and the kernels of one model.
 pub struct Driver {
     name: String,
-    device: sys::CUdevice,
     stream: sys::CUstream,
     module: sys::CUmodule,
     /// By name, with the shared memory that it may have.
@@ -33,6 +33,8 @@ pub struct Driver {
     blas: Blas,
     ledger: Ledger,
     fuses_gelu: bool,
+    /// Bytes a block.
+    shared: usize,
     /// Those that were forgotten are gone, and their places stay.
     recordings: Vec<Option<sys::CUgraphExec>>,
 }
@@ -45,8 +47,13 @@ impl Driver {
     /// One sentence each: no driver, no GPU, one that is too old, no compiler, no cuBLAS.
     pub fn open(config: &ModelConfig, precision: Precision, tf32: bool) -> Result<Driver> {
         let (device, name, capability) = first()?;
-        let image = compile::kernels(config, precision, capability)?;
-        // SAFETY: the device is there; the context stays until the driver is dropped.
+        let shared = attribute(
+            device,
+            sys::CUdevice_attribute_enum::CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN,
+        )? as usize;
+        let tiles = Tiles::within(shared, config.head_dim);
+        let image = compile::kernels(config, precision, tiles, capability)?;
+        // SAFETY: the device is there; the context stays until the process ends.
         let (stream, module) = unsafe {
             let context = result::primary_ctx::retain(device)
                 .map_err(|e| failed("make a context on the GPU", &e))?;
@@ -65,13 +72,13 @@ impl Driver {
         let blas = Blas::new(stream, workspace, tf32)?;
         Ok(Driver {
             name,
-            device,
             stream,
             module,
             kernels: HashMap::new(),
             blas,
             ledger,
             fuses_gelu: capability >= FUSES_GELU,
+            shared,
             recordings: Vec::new(),
         })
     }
@@ -103,6 +110,10 @@ impl Driver {
 impl Device for Driver {
     fn name(&self) -> &str {
         &self.name
+    }
+
+    fn shared_memory(&self) -> usize {
+        self.shared
     }
 
     fn allocate(&mut self, bytes: usize) -> Result<Address> {
@@ -222,7 +233,8 @@ impl Device for Driver {
     }
 }
 
-/// A process may train one model after the other, in turn or side by side.
+/// A process may train one model after the other, in turn or side by side. The context stays: libraries keep things in it
+/// that outlive their handles.
 impl Drop for Driver {
     fn drop(&mut self) {
         // SAFETY: all of it was made by this driver and is used by nobody else, nor after this. Nobody would hear of a failure.
@@ -237,7 +249,6 @@ impl Drop for Driver {
             self.blas.close();
             let _ = result::module::unload(self.module);
             let _ = result::stream::destroy(self.stream);
-            let _ = result::primary_ctx::release(self.device);
         }
     }
 }
@@ -277,15 +288,22 @@ fn first() -> Result<(sys::CUdevice, String, (i32, i32))> {
 
 fn capability(device: sys::CUdevice) -> Result<(i32, i32)> {
     use sys::CUdevice_attribute_enum as Attribute;
-    let of = |attribute| {
-        // SAFETY: the device is there.
-        unsafe { result::device::get_attribute(device, attribute) }
-            .map_err(|e| failed("ask the GPU what it is", &e))
-    };
     Ok((
-        of(Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR)?,
-        of(Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR)?,
+        attribute(
+            device,
+            Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR,
+        )?,
+        attribute(
+            device,
+            Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR,
+        )?,
     ))
+}
+
+fn attribute(device: sys::CUdevice, attribute: sys::CUdevice_attribute_enum) -> Result<i32> {
+    // SAFETY: the device is there.
+    unsafe { result::device::get_attribute(device, attribute) }
+        .map_err(|e| failed("say what it is", &e))
 }
 
 fn no_room(name: &str, bytes: usize, e: &result::DriverError) -> Error {

@@ -13,11 +13,12 @@ use rayon::prelude::*;
 use std::collections::HashMap;
 use std::ffi::c_void;
 
-type Kernel = unsafe extern "C" fn(*const u32, u32, u32, *mut *mut c_void);
+type Kernel = unsafe extern "C" fn(*const u32, u32, u32, u32, *mut *mut c_void);
 
 pub struct Emulated {
     kernels: HashMap<String, Kernel>,
     in_order: InOrder,
+    shared: usize,
     /// What was allocated, by address.
     memory: HashMap<u64, Vec<Aligned>>,
     /// What it says that it has left.
@@ -53,12 +54,19 @@ struct Aligned {
 
 impl Emulated {
     pub fn new(config: &ModelConfig, precision: Precision) -> Emulated {
+        // Hopper's.
+        Emulated::with_shared(config, precision, 227 << 10)
+    }
+
+    /// One whose blocks have so much shared memory.
+    pub fn with_shared(config: &ModelConfig, precision: Precision, shared: usize) -> Emulated {
         let text = sources::text(config, precision);
         let names: Vec<&str> = (text.split("KERNEL void ").skip(1))
             .map(|rest| rest.split('(').next().unwrap())
             .map(|named| named.split(' ').next_back().unwrap())
             .collect();
-        let defines = sources::constants(config, precision);
+        let tiles = sources::Tiles::within(shared, config.head_dim);
+        let defines = sources::constants(config, precision, tiles);
         let defines = defines
             .iter()
             .map(|(name, x)| format!("#define {name} {x}\n"));
@@ -79,6 +87,7 @@ impl Emulated {
         Emulated {
             kernels: kernels.into_iter().map(kernel).collect(),
             in_order,
+            shared,
             memory: HashMap::new(),
             room: None,
             ledger: Ledger::default(),
@@ -133,6 +142,10 @@ impl Emulated {
 impl Device for Emulated {
     fn name(&self) -> &str {
         "emulated"
+    }
+
+    fn shared_memory(&self) -> usize {
+        self.shared
     }
 
     fn allocate(&mut self, bytes: usize) -> Result<Address> {
@@ -197,6 +210,7 @@ impl Device for Emulated {
             });
             return Ok(());
         }
+        assert!(launch.shared as usize <= self.shared, "{}", launch.kernel);
         let kernel = self.kernels.get(launch.kernel);
         let kernel = kernel.ok_or_else(|| Error::input(format!("no {}", launch.kernel)))?;
         let mut arguments: Vec<*mut c_void> = (launch.arguments.iter())
@@ -208,6 +222,7 @@ impl Device for Emulated {
                 launch.blocks.as_ptr(),
                 launch.threads,
                 launch.shared,
+                arguments.len() as u32,
                 arguments.as_mut_ptr(),
             );
         }

@@ -82,6 +82,7 @@ pub struct Cuda {
     device: Box<dyn Device>,
     precision: Precision,
     tensor_cores: bool,
+    tiles: sources::Tiles,
     parameters: usize,
     /// f32, flat; with room behind them for as many more as products read beyond the head.
     weights: Address,
@@ -155,11 +156,13 @@ impl Cuda {
             Precision::Bf16 => Some(device.allocate(2 * (parameters + beyond))?),
             Precision::F32 => None,
         };
+        let tiles = sources::Tiles::within(device.shared_memory(), config.head_dim);
         let (outcome, factors) = (device.allocate(24)?, device.allocate(32)?);
         let mut cuda = Cuda {
             device,
             precision,
             tensor_cores: sources::attends_on_tensor_cores(config, precision),
+            tiles,
             parameters,
             weights: at,
             rounded,

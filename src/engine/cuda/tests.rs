@@ -123,21 +123,54 @@ fn gradients_in_bf16_are_the_processors() {
     );
 }
 
+/// GPUs whose blocks have less shared memory work on smaller tiles where heads are large.
+#[test]
+fn tiles_of_either_size_are_the_processors() {
+    if !there_is_a_compiler() {
+        return;
+    }
+    let mut config = model(Family::Llama, true, 0.0);
+    (config.n_head, config.n_kv_head, config.head_dim) = (2, 1, 128);
+    config.n_embd = 256;
+    let program = program(
+        &config,
+        1,
+        140,
+        Precision::Bf16,
+        Purpose::Train { recompute: false },
+    );
+    let params = shaken(&config);
+    let batch = ids(&config, 1, 140, 1);
+    let mut cpu = Engine::new(&config, shaken(&config), Precision::Bf16, false);
+    let of = || (tokens(&batch, 1), DropoutStream::off());
+    cpu.gradients(&[of()]).unwrap();
+    for kib in [227, 99] {
+        let device = Emulated::with_shared(&config, Precision::Bf16, kib << 10);
+        let device = Box::new(device);
+        let mut cuda = Cuda::new(device, &config, Precision::Bf16, params.values()).unwrap();
+        cuda.loss_and_gradients(&program, &[of()]).unwrap();
+        let mut gradients = vec![0.0; params.elements()];
+        cuda.gradients(&mut gradients).unwrap();
+        compare(&config, &gradients, cpu.flat_gradients(), 3e-2);
+    }
+}
+
 /// What a missing barrier would show in.
 #[test]
 fn bits_do_not_depend_on_which_thread_comes_first() {
     if !there_is_a_compiler() {
         return;
     }
-    for (family, precision, dropout) in [
-        (Family::Gpt2, Precision::F32, 0.1),
-        (Family::Gpt2, Precision::Bf16, 0.1),
-        (Family::Llama, Precision::Bf16, 0.0),
+    // A third tile comes to where the first one was.
+    for (family, precision, dropout, positions) in [
+        (Family::Gpt2, Precision::F32, 0.1, 40),
+        (Family::Gpt2, Precision::Bf16, 0.1, 140),
+        (Family::Llama, Precision::Bf16, 0.0, 140),
     ] {
         let config = model(family, true, dropout);
         let purpose = Purpose::Train { recompute: false };
-        let program = program(&config, 2, 75, precision, purpose);
-        let batches = [1, 2].map(|i| ids(&config, 2, 75, i));
+        let program = program(&config, 1, positions, precision, purpose);
+        let batches = [1, 2].map(|i| ids(&config, 1, positions, i));
         let after = ORDERS.map(|order| {
             let params = shaken(&config);
             let mut device = Box::new(Emulated::new(&config, precision));
@@ -147,7 +180,7 @@ fn bits_do_not_depend_on_which_thread_comes_first() {
             let mut optimizer = AdamW::new(AdamWConfig::default(), params.specs());
             let of = |i: usize| {
                 let stream = DropoutStream::new(dropout, 7, 3, i as u64);
-                (tokens(&batches[i], 2), stream)
+                (tokens(&batches[i], 1), stream)
             };
             let stepped = (cuda.step(&program, &[of(0), of(1)], &mut optimizer, 1e-3)).unwrap();
             let [mut gradients, mut weights] = [(); 2].map(|()| vec![0.0; params.elements()]);

@@ -1,10 +1,9 @@
 // Causal attention forward in bf16: see mod.rs and forward.rs. A block takes QUERY_ROWS queries of a head, 16 a warp, and
 // goes through the keys that they see in tiles of KEY_ROWS, the next of which is on its way while one is worked on.
 
-#define ATTENTION_WARPS 8
+// ATTENTION_WARPS and KEY_ROWS come with the compilation: as much as the device has shared memory for.
 #define ATTENTION_THREADS (ATTENTION_WARPS * WARP)
 #define QUERY_ROWS (16 * ATTENTION_WARPS)
-#define KEY_ROWS 64
 // Two blocks on a multiprocessor hide each other's waiting; heads above 64 leave no registers for that.
 #define ATTENTION_BLOCKS AT_ONCE(ATTENTION_THREADS, HEAD_DIM > 64 ? 1 : 2)
 

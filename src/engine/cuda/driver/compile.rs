@@ -14,6 +14,7 @@ use std::ffi::CString;
 pub fn kernels(
     config: &ModelConfig,
     precision: Precision,
+    tiles: sources::Tiles,
     (major, minor): (i32, i32),
 ) -> Result<Vec<u8>> {
     let text = CString::new(sources::text(config, precision)).expect("sources hold no zeros");
@@ -23,7 +24,7 @@ pub fn kernels(
         format!("--gpu-architecture=sm_{major}{minor}"),
         "--std=c++17".to_string(),
     ];
-    let constants = sources::constants(config, precision);
+    let constants = sources::constants(config, precision, tiles);
     options.extend(constants.iter().map(|(name, x)| format!("-D{name}={x}")));
     // SAFETY: the program was made above and is destroyed once, below.
     unsafe {
@@ -77,7 +78,7 @@ mod tests {
     use crate::model::Family;
     use crate::model::config::tests::tiny;
 
-    /// No GPU is needed for this: every kernel, as Ampere and as Hopper have it.
+    /// No GPU is needed for this: every kernel, as Ampere, its smaller chips and Hopper have it.
     #[test]
     fn kernels_compile_for_the_device() {
         if let Err(e) = libraries::compiler() {
@@ -91,16 +92,18 @@ mod tests {
             (config.n_head, config.n_kv_head, config.head_dim) = (heads, kv_heads, head_dim);
             config.n_embd = heads * head_dim;
             (config.intermediate_size, config.vocab_size) = (4 * config.n_embd, 50257);
-            for capability in [(8, 0), (9, 0)] {
+            for (capability, shared) in [((8, 0), 163), ((8, 6), 99), ((9, 0), 227)] {
+                let tiles = sources::Tiles::within(shared << 10, head_dim);
                 for precision in [Precision::F32, Precision::Bf16] {
-                    let image = kernels(&config, precision, capability).unwrap();
+                    let image = kernels(&config, precision, tiles, capability).unwrap();
                     // An ELF file.
                     assert_eq!(&image[1..4], b"ELF");
                 }
             }
         }
         let config = tiny(Family::Gpt2, true);
-        let e = kernels(&config, Precision::F32, (99, 0)).unwrap_err();
+        let tiles = sources::Tiles::within(227 << 10, config.head_dim);
+        let e = kernels(&config, Precision::F32, tiles, (99, 0)).unwrap_err();
         assert!(e.to_string().contains("99.0"), "{e}");
     }
 }
