@@ -16,7 +16,7 @@ use std::path::PathBuf;
 pub struct Args {
     /// The run's directory
     dir: PathBuf,
-    /// What it goes on on, if not on what it was begun on; auto: the first NVIDIA GPU that can be used, or else the processor
+    /// The device it moves to [default: the one it was on]; auto: the first NVIDIA GPU that can be used, or else the processor
     #[arg(long, value_name = "DEVICE")]
     device: Option<DeviceKind>,
 }
