@@ -95,26 +95,21 @@ pub(super) fn move_to(
     let text = std::fs::read_to_string(path).map_err(|e| Error::io("read", path, e))?;
     let bad = |e: toml::de::Error| Error::corrupt(path, e.message().to_string());
     let mut table: toml::Table = text.parse().map_err(bad)?;
-    let mut section = |name: &str, keys: &[(&str, Option<String>)]| {
-        let Some(section) = table.get_mut(name).and_then(|s| s.as_table_mut()) else {
-            return;
-        };
-        for (key, value) in keys {
-            match value {
-                Some(value) => section.insert(key.to_string(), value.clone().into()),
-                None => section.remove(*key),
-            };
-        }
-    };
     let device = Some(device.to_string());
-    section(
-        "run",
-        &[("device", device.clone()), ("gpu", gpu.map(String::from))],
-    );
-    section(
-        "train",
-        &[("device", device), ("dtype", Some(dtype.to_string()))],
-    );
+    for (section, key, value) in [
+        ("run", "device", device.clone()),
+        ("run", "gpu", gpu.map(String::from)),
+        ("train", "device", device),
+        ("train", "dtype", Some(dtype.to_string())),
+    ] {
+        let Some(section) = table.get_mut(section).and_then(|s| s.as_table_mut()) else {
+            continue;
+        };
+        match value {
+            Some(value) => section.insert(key.into(), value.into()),
+            None => section.remove(key),
+        };
+    }
     let text = toml::to_string(&table).map_err(Error::backend)?;
     files::write(path, text.as_bytes())
 }
